@@ -1,0 +1,1 @@
+"""Artifacts: the image sets, models and reports that users keep, each with a manifest that explains it."""

@@ -1,0 +1,27 @@
+"""The table `artifacts`. A row exists only when its manifest does; both never change."""
+
+from typing import Any
+
+from sqlalchemy import JSON, Float, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.database import Base
+
+
+class ArtifactRow(Base):
+    """One image set, model or report."""
+
+    __tablename__ = "artifacts"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    noun: Mapped[str] = mapped_column(String(12))
+    kind: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str] = mapped_column(String(200))
+    owner: Mapped[str] = mapped_column(String(100))
+    tumour_class: Mapped[str | None] = mapped_column(String(20))
+    job_id: Mapped[str | None] = mapped_column(String(40))
+    manifest_sha256: Mapped[str] = mapped_column(String(64))
+    summary: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    created_at: Mapped[float] = mapped_column(Float)
+
+    __table_args__ = (Index("ix_artifacts_owner_noun", "owner", "noun", "created_at"),)

@@ -1,0 +1,1 @@
+"""Jobs: rows that are the truth about long work, and the workers, messages and sweeper that serve them."""

@@ -1,0 +1,216 @@
+"""What workers and the sweeper do to shards. Each change is conditional and says whether it was made.
+
+Every function first touches the job's row and then the shard's, so that two of them never wait for each other, and
+every write carries the claim's token: a worker whose claim was lost changes nothing any more.
+"""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, exists, select, update
+from sqlalchemy.orm import Session, aliased
+
+from shared.artifacts.tables import ArtifactRow
+from shared.database import Database, now_s
+from shared.jobs.states import OPEN, JobStatus, ShardStatus
+from shared.jobs.tables import JobRow, ShardRow
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to work on one shard until the lease runs out; `token` fences off everybody else."""
+
+    job_id: str
+    number: int
+    token: str
+    kind: str
+    owner: str
+    request: dict[str, Any]
+    request_id: str
+    spec: dict[str, Any]
+    finishes: bool
+    attempt: int
+    delays: int
+    resume_sha256: str | None
+
+
+class Claims:
+    """Claims on the shards of one database.
+
+    Args:
+        lease_s: how long a claim lasts without a heartbeat, seconds.
+    """
+
+    def __init__(self, database: Database, lease_s: float) -> None:
+        self._database = database
+        self._lease_s = lease_s
+
+    def claim(self, job_id: str, number: int) -> Claim | None:
+        """Take a queued shard of an open job; None if another has it, it is done, or the job is finished."""
+        token = uuid.uuid4().hex
+        with self._database.writing() as session:
+            job_open = update(JobRow).where(JobRow.id == job_id, JobRow.status.in_(OPEN))
+            if not _changed(session, job_open.values(status=JobRow.status)):
+                return None
+            taken = update(ShardRow).where(
+                ShardRow.job_id == job_id, ShardRow.number == number, ShardRow.status == ShardStatus.QUEUED
+            )
+            values = {
+                "status": ShardStatus.RUNNING,
+                "token": token,
+                "attempt": ShardRow.attempt + 1,
+                "lease_until": now_s() + self._lease_s,
+                "done": 0,
+            }
+            if not _changed(session, taken.values(**values)):
+                return None
+            started = update(JobRow).where(JobRow.id == job_id, JobRow.started_at.is_(None))
+            session.execute(started.values(started_at=now_s()))
+            session.execute(update(JobRow).where(JobRow.id == job_id).values(status=JobStatus.RUNNING))
+            job = session.get_one(JobRow, job_id)
+            shard = session.get_one(ShardRow, (job_id, number))
+            return Claim(
+                job_id=job_id,
+                number=number,
+                token=token,
+                kind=job.kind,
+                owner=job.owner,
+                request=job.request,
+                request_id=job.request_id,
+                spec=shard.spec,
+                finishes=shard.finishes,
+                attempt=shard.attempt,
+                delays=shard.delays,
+                resume_sha256=shard.resume_sha256,
+            )
+
+    def beat(self, claim: Claim, done: int, total: int, notes: dict[str, Any]) -> bool:
+        """Renew the lease and record progress; False if the claim is no longer ours or the job is finished."""
+        mine = update(ShardRow).where(_holds(claim), exists().where(JobRow.id == claim.job_id, JobRow.status.in_(OPEN)))
+        values = {"lease_until": now_s() + self._lease_s, "done": done, "total": total, "notes": notes}
+        with self._database.writing() as session:
+            return _changed(session, mine.values(**values))
+
+    def standing(self, claim: Claim) -> JobStatus | None:
+        """The job's status as long as the claim is ours; None once it is not."""
+        query = select(JobRow.status).join(ShardRow, ShardRow.job_id == JobRow.id).where(_holds(claim))
+        with self._database.reading() as session:
+            status = session.scalar(query)
+        return JobStatus(status) if status is not None else None
+
+    def save_resume(self, claim: Claim, sha256: str) -> bool:
+        """Point the shard at a new resume bundle; lasting progress, so the attempts are counted anew."""
+        with self._database.writing() as session:
+            return _changed(session, update(ShardRow).where(_holds(claim)).values(resume_sha256=sha256, attempt=0))
+
+    def finish_shard(self, claim: Claim, result: dict[str, Any]) -> int | None:
+        """Store a shard's result. Returns the number of the finishing shard if this was the last part, else None.
+
+        A result of a lost claim or of a cancelled job is dropped.
+        """
+        with self._database.writing() as session:
+            if not _changed(session, _running(claim).values(status=JobStatus.RUNNING)):
+                return None
+            if not _give_up(session, claim, status=ShardStatus.SUCCEEDED, result=result, done=ShardRow.total):
+                return None
+            part = aliased(ShardRow)
+            unfinished = exists().where(
+                part.job_id == claim.job_id, part.finishes.is_(False), part.status != ShardStatus.SUCCEEDED
+            )
+            last = update(ShardRow).where(
+                ShardRow.job_id == claim.job_id,
+                ShardRow.finishes.is_(True),
+                ShardRow.status == ShardStatus.WAITING,
+                ~unfinished,
+            )
+            if not _changed(session, last.values(status=ShardStatus.QUEUED, send_after=now_s())):
+                return None
+            return session.scalar(
+                select(ShardRow.number).where(ShardRow.job_id == claim.job_id, ShardRow.finishes.is_(True))
+            )
+
+    def results(self, job_id: str) -> list[dict[str, Any]]:
+        """The results of the finished parts, in their order."""
+        query = select(ShardRow.result).where(ShardRow.job_id == job_id, ShardRow.finishes.is_(False))
+        with self._database.reading() as session:
+            return [result for result in session.scalars(query.order_by(ShardRow.number)) if result is not None]
+
+    def finish_job(self, claim: Claim, rows: list[ArtifactRow]) -> bool:
+        """Make the job succeeded and its artifacts exist, in one transaction; False if another outcome was first."""
+        made = [{"noun": row.noun, "kind": row.kind, "id": row.id} for row in rows]
+        succeeded = _running(claim).values(status=JobStatus.SUCCEEDED, finished_at=now_s(), artifacts=made)
+        with self._database.writing() as session:
+            if not _changed(session, succeeded):
+                return False
+            if not _give_up(session, claim, status=ShardStatus.SUCCEEDED, done=ShardRow.total):
+                return False
+            session.add_all(rows)
+            return True
+
+    def fail(self, claim: Claim, code: str, detail: str) -> bool:
+        """Make the job failed; False if another outcome was first or the claim is lost."""
+        failed = _running(claim).values(
+            status=JobStatus.FAILED, finished_at=now_s(), error_code=code, error_detail=detail
+        )
+        with self._database.writing() as session:
+            return _changed(session, failed) and _give_up(session, claim, status=ShardStatus.QUEUED)
+
+    def release(self, claim: Claim, delay_s: float) -> bool:
+        """Hand a shard back to the queue, to be sent again after `delay_s` seconds; not counted as an attempt."""
+        values = {
+            "status": ShardStatus.QUEUED,
+            "attempt": max(claim.attempt - 1, 0),
+            "delays": ShardRow.delays + (1 if delay_s else 0),
+            "sends": 0,
+            "send_after": now_s() + delay_s,
+        }
+        with self._database.writing() as session:
+            if not _changed(session, _running(claim).values(status=JobStatus.RUNNING)):
+                return False
+            if not _give_up(session, claim, **values):
+                return False
+            requeue_idle_job(session, claim.job_id)
+            return True
+
+
+def requeue_idle_job(session: Session, job_id: str) -> None:
+    """Make a running job queued again when none of its shards is running."""
+    working = exists().where(ShardRow.job_id == job_id, ShardRow.status == ShardStatus.RUNNING)
+    idle = update(JobRow).where(JobRow.id == job_id, JobRow.status == JobStatus.RUNNING, ~working)
+    session.execute(idle.values(status=JobStatus.QUEUED))
+
+
+def _holds(claim: Claim) -> ColumnElement[bool]:
+    """The condition that the claim is still ours."""
+    return (
+        (ShardRow.job_id == claim.job_id)
+        & (ShardRow.number == claim.number)
+        & (ShardRow.token == claim.token)
+        & (ShardRow.status == ShardStatus.RUNNING)
+    )
+
+
+def _running(claim: Claim) -> Any:
+    """An UPDATE of the job's row, if it is running and the claim is still ours."""
+    return update(JobRow).where(
+        JobRow.id == claim.job_id, JobRow.status == JobStatus.RUNNING, exists().where(_holds(claim))
+    )
+
+
+def _give_up(session: Session, claim: Claim, **values: Any) -> bool:
+    """End the claim and set `values`; if it was not ours any more, undo the whole transaction.
+
+    The job's row is locked by now, so this statement sees what a sweeper that was first has committed. The EXISTS of
+    `_running` alone would not: PostgreSQL evaluates it with the snapshot from before the wait.
+    """
+    mine = update(ShardRow).where(_holds(claim)).values(**values, token=None, lease_until=None)
+    if _changed(session, mine):
+        return True
+    session.rollback()
+    return False
+
+
+def _changed(session: Session, statement: Any) -> bool:
+    """Execute an UPDATE; whether it changed a row."""
+    return bool(session.execute(statement.execution_options(synchronize_session=False)).rowcount)

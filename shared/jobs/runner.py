@@ -1,0 +1,173 @@
+"""Run one shard: claim it, keep the claim alive, call the work, store what came out."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from shared.artifacts.store import ArtifactStore, DraftArtifact, get_artifacts
+from shared.database import get_database
+from shared.errors import ObjectNotFound, StorageFull, SynthMRIError, Unavailable
+from shared.jobs.claims import Claim, Claims
+from shared.jobs.progress import ClaimLost, JobProgress
+from shared.logs import get_log, log_context
+from shared.objects import ObjectStore, get_objects
+from shared.progress import Cancelled, Stopping
+from shared.settings import get_settings
+
+MAX_DELAYS = 12
+"""How often a shard waits for something that is down before its job fails: about half an hour in all."""
+INSIST_S = 60.0
+"""How long a worker tries to hand in a finished result while the database is away, seconds."""
+
+log = get_log(__name__)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What the work of one shard may use.
+
+    Args:
+        request: the job's full request.
+        shard: this shard's number; `spec` is what the job's maker put into it.
+        results: the results of all parts in their order; filled for the finishing step only.
+    """
+
+    job_id: str
+    kind: str
+    owner: str
+    request: dict[str, Any]
+    shard: int
+    spec: dict[str, Any]
+    results: list[dict[str, Any]]
+    progress: JobProgress
+    objects: ObjectStore
+    artifacts: ArtifactStore
+    claim: Claim
+    claims: Claims
+
+    def save_resume(self, data: bytes) -> None:
+        """Store a resume bundle durably; whoever works on this shard next gets it from `load_resume`.
+
+        Raises:
+            ClaimLost: another worker has the shard now.
+        """
+        sha256 = self.objects.put_blob(data)
+        if not self.claims.save_resume(self.claim, sha256):
+            raise ClaimLost
+
+    def load_resume(self) -> bytes | None:
+        """The newest resume bundle of this shard as it was when the shard was claimed, or None."""
+        if self.claim.resume_sha256 is None:
+            return None
+        try:
+            return self.objects.get_blob(self.claim.resume_sha256)
+        except ObjectNotFound:
+            log.warning("resume_bundle_missing", sha256=self.claim.resume_sha256)
+            return None
+
+
+T = TypeVar("T")
+Work = Callable[[Execution], dict[str, Any]]
+Finish = Callable[[Execution], list[DraftArtifact]]
+
+
+def run_shard(job_id: str, number: int, *, work: Work | None = None, finish: Finish) -> None:
+    """Do one shard if it is still to be done; a message that came twice, or too late, changes nothing.
+
+    Args:
+        work: does one part and returns its result, a small JSON object.
+        finish: runs once when all parts are done and returns the artifacts to keep.
+    """
+    settings = get_settings()
+    claims = Claims(get_database(), settings.lease_s)
+    claim = claims.claim(job_id, number)
+    if claim is None:
+        log.info("claim_refused", job_id=job_id, shard=number)
+        return
+    next_number: int | None = None
+    with log_context(job_id=job_id, shard=number, request_id=claim.request_id):
+        log.info("shard_started", kind=claim.kind, attempt=claim.attempt)
+        started_s = time.monotonic()
+        with JobProgress(claims, claim, settings.heartbeat_s) as progress:
+            outcome, next_number = _attempt(claims, claim, progress, work, finish)
+        log.info("shard_ended", outcome=outcome, seconds=round(time.monotonic() - started_s, 3))
+    if next_number is not None:
+        run_shard(job_id, next_number, work=work, finish=finish)
+
+
+def _attempt(
+    claims: Claims, claim: Claim, progress: JobProgress, work: Work | None, finish: Finish
+) -> tuple[str, int | None]:
+    """Do the work and record its outcome; returns the outcome and the finishing shard if it is its turn now."""
+    try:
+        return "succeeded", _carry_out(claims, claim, progress, work, finish)
+    except Cancelled:
+        return "cancelled", None
+    except ClaimLost:
+        return "claim_lost", None
+    except Stopping:
+        claims.release(claim, 0.0)
+        return "handed_back", None
+    except (Unavailable, StorageFull) as error:
+        log.warning("shard_delayed", code=error.code, delays=claim.delays)
+        if claim.delays < MAX_DELAYS:
+            _insist(lambda: claims.release(claim, min(300.0, 3.0 * 2**claim.delays)))
+            return "delayed", None
+        _insist(lambda: claims.fail(claim, error.code, error.detail))
+        return "failed", None
+    except SynthMRIError as error:
+        log.info("shard_failed", code=error.code)
+        code, detail = error.code, error.detail
+        _insist(lambda: claims.fail(claim, code, detail))
+        return "failed", None
+    except Exception:  # noqa: BLE001 whatever a library raises must end this job and not the worker
+        log.exception("shard_broke")
+        detail = f"An unexpected error stopped the job; the worker's log has it under {claim.job_id}."
+        _insist(lambda: claims.fail(claim, "internal", detail))
+        return "failed", None
+
+
+def _carry_out(claims: Claims, claim: Claim, progress: JobProgress, work: Work | None, finish: Finish) -> int | None:
+    """Call `work` or `finish` and hand in the result."""
+    execution = Execution(
+        job_id=claim.job_id,
+        kind=claim.kind,
+        owner=claim.owner,
+        request=claim.request,
+        shard=claim.number,
+        spec=claim.spec,
+        results=claims.results(claim.job_id) if claim.finishes else [],
+        progress=progress,
+        objects=get_objects(),
+        artifacts=get_artifacts(),
+        claim=claim,
+        claims=claims,
+    )
+    if not claim.finishes:
+        if work is None:
+            raise RuntimeError(f"job kind {claim.kind} has parts but no work for them")
+        result = work(execution)
+        _insist(progress.write)
+        return _insist(lambda: claims.finish_shard(claim, result))
+    drafts = finish(execution)
+    _insist(progress.write)
+    rows = [
+        execution.artifacts.write_manifest(draft, owner=claim.owner, job_id=claim.job_id, request=claim.request)
+        for draft in drafts
+    ]
+    if not _insist(lambda: claims.finish_job(claim, rows)):
+        raise ClaimLost
+    return None
+
+
+def _insist(change: Callable[[], T]) -> T:
+    """Make a change of the row even if the database is away for a while, so that hours of work are not lost."""
+    deadline = time.monotonic() + INSIST_S
+    while True:
+        try:
+            return change()
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1.0)

@@ -1,0 +1,221 @@
+"""Make, read, cancel and retry jobs. What workers do to their claims is in `claims.py`."""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+
+from shared.cursors import encode_cursor, older_than
+from shared.database import Database, now_s
+from shared.errors import Conflict, JobAlreadyFinished, JobNotFinished, JobNotFound
+from shared.jobs.idempotency import recall, remember
+from shared.jobs.states import FINAL, OPEN, JobStatus, ShardStatus
+from shared.jobs.tables import JobRow, ShardRow
+from shared.jobs.views import job_view
+
+FIRST_SEND_GRACE_S = 6.0
+"""How long the maker of a job has to send its messages before the sweeper does, seconds."""
+
+
+class JobAlreadySucceeded(Conflict):
+    """A job that succeeded has nothing to retry."""
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What somebody asks for.
+
+    Args:
+        kind: a key of `states.QUEUES`.
+        owner: whose job it is.
+        request: the full, resolved request; workers read nothing else.
+        shards: one small JSON object per part that any worker may take; empty means the finishing step does it all.
+        total: how many units the whole job has, in `unit`s.
+    """
+
+    kind: str
+    owner: str
+    request: dict[str, Any]
+    request_id: str = ""
+    shards: list[dict[str, Any]] = field(default_factory=list)
+    total: int = 1
+    unit: str = "step"
+    retry_of: str | None = None
+    idempotency_key: str | None = None
+    request_hash: str = ""
+
+
+class JobStore:
+    """The jobs of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, new: NewJob) -> tuple[str, bool]:
+        """Store a queued job with its shards; returns its id and whether it is new (False: the key was known)."""
+        return self._insert(new, [])
+
+    def _insert(self, new: NewJob, carried: list[ShardRow]) -> tuple[str, bool]:
+        """Store a job; `carried` are shards of an earlier job whose results and resume bundles are taken over."""
+        if known := self._recall(new):
+            return known, False
+        job_id = f"job-{uuid.uuid4().hex[:20]}"
+        try:
+            with self._database.writing() as session:
+                session.add(
+                    JobRow(
+                        id=job_id,
+                        kind=new.kind,
+                        owner=new.owner,
+                        status=JobStatus.QUEUED,
+                        request=new.request,
+                        request_id=new.request_id,
+                        total=new.total,
+                        unit=new.unit,
+                        artifacts=[],
+                        retry_of=new.retry_of,
+                        created_at=now_s(),
+                    )
+                )
+                session.flush()
+                session.add_all(_shards(job_id, new.shards, carried))
+                if new.idempotency_key:
+                    remember(session, new.owner, new.idempotency_key, new.request_hash, f"jobs/{job_id}")
+        except IntegrityError:
+            if known := self._recall(new):  # somebody else with the same key was first
+                return known, False
+            raise
+        return job_id, True
+
+    def _recall(self, new: NewJob) -> str | None:
+        if not new.idempotency_key:
+            return None
+        resource = recall(self._database, new.owner, new.idempotency_key, new.request_hash)
+        return resource.removeprefix("jobs/") if resource else None
+
+    def queued_shards(self, job_id: str) -> list[int]:
+        """The numbers of the shards of this job that wait for a worker."""
+        with self._database.reading() as session:
+            query = select(ShardRow.number).where(ShardRow.job_id == job_id, ShardRow.status == ShardStatus.QUEUED)
+            return list(session.scalars(query.order_by(ShardRow.number)))
+
+    def get(self, job_id: str, owner: str | None) -> dict[str, Any]:
+        """The job as the API shows it; `owner` None is an administrator.
+
+        Raises:
+            JobNotFound: there is none, or it is somebody else's.
+        """
+        with self._database.reading() as session:
+            row = session.get(JobRow, job_id)
+            if row is None or (owner is not None and row.owner != owner):
+                raise JobNotFound(f"There is no job {job_id[:60]!r}; GET /jobs lists yours.")
+            return job_view(session, row)
+
+    def list(
+        self,
+        owner: str | None,
+        *,
+        cursor: str | None = None,
+        limit: int = 50,
+        status: str | None = None,
+        kind: str | None = None,
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """One page of jobs, newest first, and the cursor of the next page."""
+        query = select(JobRow)
+        for column, value in ((JobRow.owner, owner), (JobRow.status, status), (JobRow.kind, kind)):
+            if value is not None:
+                query = query.where(column == value)
+        if cursor is not None:
+            query = query.where(older_than(cursor, JobRow.created_at, JobRow.id))
+        query = query.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit + 1)
+        with self._database.reading() as session:
+            rows = list(session.scalars(query))
+            page = [job_view(session, row) for row in rows[:limit]]
+        more = len(rows) > limit
+        return page, encode_cursor(rows[limit - 1].created_at, rows[limit - 1].id) if more else None
+
+    def cancel(self, job_id: str, owner: str | None) -> dict[str, Any]:
+        """Cancel an open job: from this commit on no worker's result is accepted.
+
+        Raises:
+            JobNotFound: there is none, or it is somebody else's.
+            JobAlreadyFinished: it succeeded, failed or was cancelled before.
+        """
+        self.get(job_id, owner)
+        with self._database.writing() as session:
+            changed = session.execute(
+                update(JobRow)
+                .where(JobRow.id == job_id, JobRow.status.in_(OPEN))
+                .values(status=JobStatus.CANCELLED, finished_at=now_s())
+            )
+        view = self.get(job_id, owner)
+        if changed.rowcount == 0:
+            raise JobAlreadyFinished(f"The job already {_past(view['status'])}; there is nothing to cancel.")
+        return view
+
+    def retry(self, job_id: str, new: NewJob) -> tuple[str, bool]:
+        """Make a new job from a failed or cancelled one; finished shards and resume bundles are taken over.
+
+        Args:
+            new: supplies owner, request id and idempotency key; the rest comes from the old job.
+
+        Raises:
+            JobNotFound, JobNotFinished, JobAlreadySucceeded: there is nothing to retry.
+        """
+        view = self.get(job_id, new.owner or None)
+        if view["status"] not in FINAL:
+            raise JobNotFinished("The job is still open; wait for it or cancel it before you retry it.")
+        if view["status"] == JobStatus.SUCCEEDED:
+            raise JobAlreadySucceeded("The job succeeded; send the original request again to repeat it.")
+        with self._database.reading() as session:
+            old = session.get_one(JobRow, job_id)
+            shards = list(session.scalars(select(ShardRow).where(ShardRow.job_id == job_id).order_by(ShardRow.number)))
+        again = NewJob(
+            kind=old.kind,
+            owner=old.owner,
+            request=old.request,
+            request_id=new.request_id,
+            shards=[shard.spec for shard in shards if not shard.finishes],
+            total=old.total,
+            unit=old.unit,
+            retry_of=old.id,
+            idempotency_key=new.idempotency_key,
+            request_hash=new.request_hash,
+        )
+        return self._insert(again, shards)
+
+
+def _shards(job_id: str, specs: list[dict[str, Any]], carried: list[ShardRow]) -> list[ShardRow]:
+    """The shard rows of a new job; the finishing step comes last and waits for the others."""
+    old = {shard.number: shard for shard in carried}
+    rows = []
+    for number, spec in enumerate([*specs, {}]):
+        row = ShardRow(
+            job_id=job_id,
+            number=number,
+            spec=spec,
+            finishes=number == len(specs),
+            status=ShardStatus.QUEUED,
+            attempt=0,
+            done=0,
+            total=0,
+            notes={},
+            sends=0,
+            delays=0,
+            send_after=now_s() + FIRST_SEND_GRACE_S,
+        )
+        if earlier := old.get(number):
+            row.resume_sha256 = earlier.resume_sha256
+            if earlier.status == ShardStatus.SUCCEEDED and not row.finishes:
+                row.status, row.result = ShardStatus.SUCCEEDED, earlier.result
+                row.done, row.total = earlier.done, earlier.total
+        rows.append(row)
+    if any(row.status != ShardStatus.SUCCEEDED for row in rows[:-1]):
+        rows[-1].status = ShardStatus.WAITING
+    return rows
+
+
+def _past(status: str) -> str:
+    return "was cancelled" if status == JobStatus.CANCELLED else status

@@ -1,0 +1,149 @@
+"""The sweeper: requeues shards whose worker vanished, sends messages that were never sent, ends poisoned jobs.
+
+Several may run at once; every change is conditional. Run one with `python -m shared.jobs.sweeper`.
+"""
+
+import signal
+import threading
+from dataclasses import dataclass
+
+from sqlalchemy import exists, select, update
+from sqlalchemy.orm import Session
+
+from shared.database import Database, get_database, now_s
+from shared.errors import SynthMRIError
+from shared.jobs.claims import requeue_idle_job
+from shared.jobs.states import OPEN, QUEUES, JobStatus, ShardStatus
+from shared.jobs.tables import JobRow, ShardRow
+from shared.logs import configure_logs, get_log
+from shared.queue import get_redis, queue_length, send
+from shared.settings import get_settings
+
+HEARTBEAT_KEY = "synthmri:sweeper:seen"
+"""Redis key that is set anew at every sweep; its absence shows in /readyz."""
+MAX_BACKOFF_S = 300.0
+
+log = get_log(__name__)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What one sweep changed."""
+
+    requeued: int
+    poisoned: int
+    sent: int
+
+
+def sweep(database: Database, max_attempts: int) -> Swept:
+    """Look once at all open jobs."""
+    requeued, poisoned = recover_lost_shards(database, max_attempts)
+    return Swept(requeued, poisoned, send_due_messages(database))
+
+
+def recover_lost_shards(database: Database, max_attempts: int) -> tuple[int, int]:
+    """Requeue shards whose lease ran out; fail the job of one that ran out `max_attempts` times without progress."""
+    lost = (
+        select(ShardRow.job_id, ShardRow.number, ShardRow.token, ShardRow.attempt)
+        .join(JobRow, JobRow.id == ShardRow.job_id)
+        .where(ShardRow.status == ShardStatus.RUNNING, ShardRow.lease_until < now_s(), JobRow.status.in_(OPEN))
+    )
+    with database.reading() as session:
+        found = list(session.execute(lost).tuples())
+    requeued = poisoned = 0
+    for job_id, number, token, attempt in found:
+        with database.writing() as session:
+            if not _take_back(session, job_id, number, token):
+                continue
+            if attempt < max_attempts:
+                requeue_idle_job(session, job_id)
+                requeued += 1
+                log.warning("shard_requeued", job_id=job_id, shard=number, attempt=attempt)
+            else:
+                poisoned += _poison(session, job_id, attempt)
+                log.error("job_poisoned", job_id=job_id, shard=number, attempt=attempt)
+    return requeued, poisoned
+
+
+def _take_back(session: Session, job_id: str, number: int, token: str | None) -> bool:
+    """Queue a shard again if its lease is still lost; the job's row first, as in `claims.py`."""
+    session.execute(update(JobRow).where(JobRow.id == job_id, JobRow.status.in_(OPEN)).values(status=JobRow.status))
+    changed = session.execute(
+        update(ShardRow)
+        .where(
+            ShardRow.job_id == job_id,
+            ShardRow.number == number,
+            ShardRow.token == token,
+            ShardRow.status == ShardStatus.RUNNING,
+            ShardRow.lease_until < now_s(),
+            exists().where(JobRow.id == job_id, JobRow.status.in_(OPEN)),
+        )
+        .values(status=ShardStatus.QUEUED, token=None, lease_until=None, sends=0, send_after=now_s())
+        .execution_options(synchronize_session=False)
+    )
+    return bool(changed.rowcount)
+
+
+def _poison(session: Session, job_id: str, attempt: int) -> int:
+    detail = f"The worker died {attempt} times at the same place; see the workers' logs for {job_id}, then retry the job."
+    failed = update(JobRow).where(JobRow.id == job_id, JobRow.status.in_(OPEN))
+    values = {"status": JobStatus.FAILED, "finished_at": now_s(), "error_code": "poisoned", "error_detail": detail}
+    return int(session.execute(failed.values(**values)).rowcount)
+
+
+def send_due_messages(database: Database) -> int:
+    """Send a message for every queued shard that has waited too long, unless its queue holds enough of them.
+
+    Without the second condition a backlog is sent again at every sweep. Each sending doubles the wait before the next.
+    """
+    sent = 0
+    for queue in sorted(set(QUEUES.values())):
+        kinds = [kind for kind, name in QUEUES.items() if name == queue]
+        waiting = (
+            select(ShardRow.job_id, ShardRow.number, JobRow.kind, ShardRow.send_after < now_s(), ShardRow.sends)
+            .join(JobRow, JobRow.id == ShardRow.job_id)
+            .where(ShardRow.status == ShardStatus.QUEUED, JobRow.status.in_(OPEN), JobRow.kind.in_(kinds))
+            .order_by(JobRow.created_at, ShardRow.number)
+        )
+        with database.reading() as session:
+            rows = list(session.execute(waiting).tuples())
+        due = [row for row in rows if row[3]]
+        if not due:
+            continue
+        room = len(rows) - queue_length(queue)
+        for job_id, number, kind, _, sends in due[: max(room, 0)]:
+            send(kind, job_id, number)
+            sent += _mark_sent(database, job_id, number, sends)
+    return sent
+
+
+def _mark_sent(database: Database, job_id: str, number: int, sends: int) -> int:
+    wait_s = min(MAX_BACKOFF_S, 6.0 * 2**sends)
+    mine = update(ShardRow).where(ShardRow.job_id == job_id, ShardRow.number == number)
+    with database.writing() as session:
+        session.execute(mine.values(sends=ShardRow.sends + 1, send_after=now_s() + wait_s))
+    return 1
+
+
+def main() -> None:
+    """Sweep until SIGTERM."""
+    settings = get_settings()
+    configure_logs(settings.log_level)
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    log.info("sweeper_started")
+    while not stop.wait(settings.sweep_s):
+        try:
+            swept = sweep(get_database(), settings.max_attempts)
+            get_redis().set(HEARTBEAT_KEY, "1", ex=max(30, int(settings.sweep_s * 5)))
+            if swept != Swept(0, 0, 0):
+                log.info("swept", requeued=swept.requeued, poisoned=swept.poisoned, sent=swept.sent)
+        except SynthMRIError as error:
+            log.warning("sweep_failed", code=error.code)
+        except Exception:  # noqa: BLE001 the sweeper outlives whatever a driver raises
+            log.exception("sweep_broke")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""The job as the API shows it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from shared.artifacts.store import URLS
+from shared.database import now_s
+from shared.jobs.states import QUEUES, JobStatus
+from shared.jobs.tables import JobRow, ShardRow
+
+
+def job_view(session: Session, job: JobRow) -> dict[str, Any]:
+    """The public members of a job; progress counts `unit`s, `rate` is units per second, `eta_s` seconds."""
+    shards = list(session.scalars(select(ShardRow).where(ShardRow.job_id == job.id).order_by(ShardRow.number)))
+    done, total = _progress(job, shards)
+    rate = _rate(session, job, done)
+    running = job.status == JobStatus.RUNNING
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "status": job.status,
+        "progress": {"done": done, "total": total, "unit": job.unit},
+        "rate": rate,
+        "eta_s": round((total - done) / rate, 1) if running and rate else None,
+        "queue_position": _queue_position(session, job),
+        "notes": {key: value for shard in shards for key, value in shard.notes.items()},
+        "artifacts": [{**item, "url": URLS[item["noun"]] + item["id"]} for item in job.artifacts],
+        "error": {"code": job.error_code, "detail": job.error_detail} if job.error_code else None,
+        "attempt": max((shard.attempt for shard in shards), default=0),
+        "request": job.request,
+        "request_id": job.request_id,
+        "retry_of": job.retry_of,
+        "created_at": _iso(job.created_at),
+        "started_at": _iso(job.started_at),
+        "finished_at": _iso(job.finished_at),
+        "url": f"/jobs/{job.id}",
+    }
+
+
+def _progress(job: JobRow, shards: list[ShardRow]) -> tuple[int, int]:
+    """Units done and in all: of the parts if there are any, else of the one step."""
+    parts = [shard for shard in shards if not shard.finishes]
+    if parts:
+        return min(sum(shard.done for shard in parts), job.total), job.total
+    step = shards[0]
+    total = step.total or job.total
+    return (total if job.status == JobStatus.SUCCEEDED else min(step.done, total)), total
+
+
+def _rate(session: Session, job: JobRow, done: int) -> float | None:
+    if job.started_at is None or done == 0:
+        return None
+    end = job.finished_at if job.finished_at is not None else session.scalar(select(now_s()))
+    elapsed_s = float(end or 0.0) - job.started_at
+    return round(done / elapsed_s, 4) if elapsed_s > 0 else None
+
+
+def _queue_position(session: Session, job: JobRow) -> int | None:
+    """How many open jobs of the same queue are older; None once the job has started."""
+    if job.status != JobStatus.QUEUED:
+        return None
+    kinds = [kind for kind, queue in QUEUES.items() if queue == QUEUES[job.kind]]
+    older = select(func.count()).where(
+        JobRow.kind.in_(kinds),
+        JobRow.status.in_((JobStatus.QUEUED, JobStatus.RUNNING)),
+        JobRow.created_at < job.created_at,
+    )
+    return session.scalar(older) or 0
+
+
+def _iso(seconds: float | None) -> str | None:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds") if seconds is not None else None

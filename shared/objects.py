@@ -1,0 +1,163 @@
+"""The object store: image bytes, checkpoints and manifests in any S3 store, through the minio SDK.
+
+Blobs are named by the SHA-256 of their bytes, so writing one twice is harmless and every read can be verified.
+Only plain GET, PUT, HEAD, DELETE and LIST are used: servers differ, or do damage, beyond those
+(`PUT ?tagging` replaces the body on one of them).
+"""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from http import HTTPStatus
+
+import urllib3
+from minio import Minio
+from minio.error import InvalidResponseError, S3Error, ServerError
+
+from shared.errors import ObjectDamaged, ObjectNotFound, StorageFull, StorageUnavailable
+from shared.settings import Settings, get_settings
+
+_MISSING = ("NoSuchKey", "NoSuchBucket", "NoSuchObject", "ResourceNotFound")
+_FULL = ("XMinioStorageFull", "QuotaExceeded", "InsufficientStorage")
+_PART_SIZE_BYTES = 64 * 1024**2
+
+
+class ObjectStore:
+    """Objects of one bucket. Thread-safe; connects at its first use.
+
+    Args:
+        settings: endpoint, credentials and bucket.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.bucket = settings.s3_bucket
+        self._client = Minio(
+            settings.s3_endpoint,
+            access_key=settings.s3_access_key,
+            secret_key=settings.s3_secret_key,
+            secure=settings.s3_secure,
+            region="us-east-1",  # named, so that the SDK does not ask the server for it
+            http_client=urllib3.PoolManager(
+                maxsize=16,
+                timeout=urllib3.Timeout(connect=2.0, read=30.0),
+                retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=(502, 503, 504)),
+            ),
+        )
+
+    def put_blob(self, data: bytes) -> str:
+        """Store `data` under its own hash and return the hash, 64 hexadecimal digits."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        self.put(blob_key(sha256), data)
+        return sha256
+
+    def get_blob(self, sha256: str) -> bytes:
+        """The bytes whose hash is `sha256`.
+
+        Raises:
+            ObjectNotFound: there is no such blob.
+            ObjectDamaged: the stored bytes have another hash.
+        """
+        data = self.get(blob_key(sha256))
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ObjectDamaged(f"The stored object {sha256[:12]} is damaged; restore it from a backup.")
+        return data
+
+    def has_blob(self, sha256: str) -> bool:
+        """Whether a blob of this hash is stored."""
+        try:
+            with _translated(sha256):
+                self._client.stat_object(self.bucket, blob_key(sha256))
+        except ObjectNotFound:
+            return False
+        return True
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store `data` under `key`, replacing what was there in one step."""
+        try:
+            self._put(key, data)
+        except ObjectNotFound:  # the bucket is missing: a fresh store
+            self.ensure_bucket()
+            self._put(key, data)
+
+    def _put(self, key: str, data: bytes) -> None:
+        with _translated(key):
+            self._client.put_object(self.bucket, key, io.BytesIO(data), len(data), part_size=_PART_SIZE_BYTES)
+
+    def get(self, key: str) -> bytes:
+        """The bytes under `key`.
+
+        Raises:
+            ObjectNotFound: there is nothing under this key.
+        """
+        with _translated(key):
+            response = self._client.get_object(self.bucket, key)
+            try:
+                data = response.read()
+            finally:
+                response.close()
+                response.release_conn()
+            return bytes(data)
+
+    def delete(self, key: str) -> None:
+        """Remove what is under `key`, if anything is."""
+        with _translated(key):
+            self._client.remove_object(self.bucket, key)
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """The keys that begin with `prefix`."""
+        with _translated(prefix):
+            for item in self._client.list_objects(self.bucket, prefix=prefix, recursive=True):
+                yield str(item.object_name)
+
+    def ensure_bucket(self) -> None:
+        """Make the bucket if it is missing."""
+        with _translated(self.bucket):
+            if not self._client.bucket_exists(self.bucket):
+                try:
+                    self._client.make_bucket(self.bucket)
+                except S3Error as error:
+                    if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):  # another process was first
+                        raise
+
+    def ping(self) -> None:
+        """Return when the store answers, raise `StorageUnavailable` otherwise."""
+        with _translated(self.bucket):
+            self._client.bucket_exists(self.bucket)
+
+
+def blob_key(sha256: str) -> str:
+    """The key of the blob with this hash."""
+    return f"blobs/sha256/{sha256[:2]}/{sha256}"
+
+
+@contextmanager
+def _translated(key: str) -> Iterator[None]:
+    """Turn the SDK's three families of errors into ours."""
+    try:
+        yield
+    except S3Error as error:
+        if error.code in _MISSING:
+            raise ObjectNotFound(f"There is no object {key}.") from error
+        if error.code in _FULL:
+            raise StorageFull("The object store is full; free some space and try again.") from error
+        raise StorageUnavailable(
+            f"The object store refused a request ({error.code}); check its log, its credentials and its free space."
+        ) from error
+    except (InvalidResponseError, ServerError) as error:
+        # `rclone serve s3` answers a missing key with a 404 that has no S3 error body.
+        status = getattr(error, "status_code", None) or getattr(error, "_code", None)
+        if status == HTTPStatus.NOT_FOUND:
+            raise ObjectNotFound(f"There is no object {key}.") from error
+        if status == HTTPStatus.INSUFFICIENT_STORAGE:
+            raise StorageFull("The object store is full; free some space and try again.") from error
+        raise StorageUnavailable(f"The object store answered in an unexpected way (status {status}).") from error
+    except urllib3.exceptions.HTTPError as error:
+        raise StorageUnavailable("The object store does not answer; try again in a moment.") from error
+
+
+@lru_cache
+def get_objects() -> ObjectStore:
+    """The object store of this process; it connects at its first use."""
+    return ObjectStore(get_settings())
