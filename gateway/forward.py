@@ -1,0 +1,124 @@
+"""Pass a request on to the service behind a path, and its answer back, both as streams."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+from fastapi import Request
+from starlette.background import BackgroundTask
+from starlette.responses import Response, StreamingResponse
+
+from gateway.auth import principal_of
+from gateway.resources import resources_of
+from gateway.upload.body import batches
+from shared.app import INTERNAL_TOKEN, KEY_ID, OWNER, REQUEST_ID
+from shared.errors import ServiceUnavailable
+from shared.settings import Settings
+
+_PASSED_ON: Final = ("content-type", "content-length", "accept", "idempotency-key", "if-none-match")
+_PASSED_BACK: Final = (
+    "content-type",
+    "content-length",
+    "location",
+    "etag",
+    "cache-control",
+    "content-disposition",
+    "retry-after",
+)
+_JSON_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Forwarded:
+    """One path that a service answers.
+
+    Args:
+        method: GET or POST.
+        path: the same in public and in private.
+        service: the name of the service.
+        timeout_s: how long the service may take to begin its answer.
+        limit: the setting with the largest body; None means the one for JSON.
+    """
+
+    method: str
+    path: str
+    service: str
+    timeout_s: float = 30.0
+    limit: str | None = None
+
+
+FORWARDED: Final = (
+    Forwarded("POST", "/preprocess", "preprocess"),
+    Forwarded("POST", "/models/diffusion", "generator"),
+    Forwarded("POST", "/generate", "generator"),
+    Forwarded("POST", "/evaluate", "evaluator"),
+    Forwarded("POST", "/models/classifier", "classifier"),
+    Forwarded("POST", "/scenarios", "classifier"),
+    # The first call after a start loads the framework and the model.
+    Forwarded("POST", "/classify", "classifier", timeout_s=120.0, limit="image_max_bytes"),
+    Forwarded("GET", "/weights", "evaluator"),
+    # Without a file the service fetches the weights from their source.
+    Forwarded("POST", "/weights/{name}", "evaluator", timeout_s=900.0, limit="upload_max_bytes"),
+)
+
+
+async def forward(request: Request, route: Forwarded) -> Response:
+    """The service's answer to `request`; a problem document of the service passes unchanged.
+
+    Raises:
+        ServiceUnavailable: the service does not answer; the error names it.
+        UploadTooLarge: the body is above the limit of this path.
+    """
+    resources = resources_of(request)
+    url = httpx.URL(resources.service_urls()[route.service]).copy_with(
+        raw_path=request.url.path.encode() + (b"?" + request.url.query.encode() if request.url.query else b"")
+    )
+    outgoing = resources.services.build_request(
+        request.method,
+        url,
+        headers=_headers(request, resources.settings),
+        content=_body(request, route, resources.settings) if request.method == "POST" else None,
+        timeout=httpx.Timeout(route.timeout_s, connect=2.0),
+    )
+    try:
+        answer = await resources.services.send(outgoing, stream=True)
+    except httpx.TimeoutException as error:
+        raise ServiceUnavailable(_sentence(route, f"did not answer within {route.timeout_s:.0f} s")) from error
+    except httpx.TransportError as error:
+        raise ServiceUnavailable(_sentence(route, "does not answer"), service=route.service) from error
+    headers = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}
+    return StreamingResponse(
+        _read(answer), status_code=answer.status_code, headers=headers, background=BackgroundTask(answer.aclose)
+    )
+
+
+def _headers(request: Request, settings: Settings) -> dict[str, str]:
+    principal = principal_of(request)
+    headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+    headers |= {
+        INTERNAL_TOKEN: settings.internal_token,
+        OWNER: principal.owner,
+        KEY_ID: principal.key_id,
+        REQUEST_ID: request.state.request_id,
+        "Accept-Encoding": "identity",
+    }
+    return headers
+
+
+async def _body(request: Request, route: Forwarded, settings: Settings) -> AsyncIterator[bytes]:
+    limit = _JSON_BYTES if route.limit is None else int(getattr(settings, route.limit))
+    async for batch in batches(request, limit):
+        yield batch
+
+
+async def _read(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in answer.aiter_raw():
+            yield chunk
+    finally:
+        await answer.aclose()
+
+
+def _sentence(route: Forwarded, what: str) -> str:
+    return f"The {route.service} service {what}; GET /readyz shows what is down. Try again in a moment."

@@ -1,0 +1,139 @@
+"""API keys: made once, shown once, stored as a hash."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Float, String, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.database import Base, Database, now_s
+from shared.errors import InvalidInput, NotFound
+
+SCOPES: Final = ("read", "write", "admin")
+_IMPLIED: Final = {"read": {"read"}, "write": {"read", "write"}, "admin": {"read", "write", "admin"}}
+_KEY: Final = re.compile(r"smri_(?P<id>[0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+_TOUCH_S: Final = 60.0
+
+
+class ScopeUnknown(InvalidInput):
+    """A scope is none of read, write and admin."""
+
+
+class ApiKeyNotFound(NotFound):
+    """No API key with this id."""
+
+
+class ApiKeyRow(Base):
+    """One API key; `scopes` is a comma-separated list, times are seconds since 1970."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    owner: Mapped[str] = mapped_column(String(100))
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[float] = mapped_column(Float)
+    revoked_at: Mapped[float | None] = mapped_column(Float)
+    last_used_at: Mapped[float | None] = mapped_column(Float)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who calls: a key, the team that owns what it makes, and what it may do."""
+
+    key_id: str
+    owner: str
+    scopes: frozenset[str]
+
+    @property
+    def sees(self) -> str | None:
+        """The owner whose things this key may see; None (an administrator) means everybody's."""
+        return None if "admin" in self.scopes else self.owner
+
+
+def create_key(database: Database, *, name: str, owner: str, scopes: list[str]) -> tuple[str, dict[str, Any]]:
+    """A new key and its description; the key itself is stored nowhere and cannot be shown again.
+
+    Raises:
+        ScopeUnknown: a scope is none of read, write and admin.
+    """
+    unknown = set(scopes) - set(SCOPES)
+    if unknown or not scopes:
+        raise ScopeUnknown(f"Scopes are {', '.join(SCOPES)}; admin implies write, write implies read.", valid=SCOPES)
+    key_id = secrets.token_hex(6)
+    key = f"smri_{key_id}_{secrets.token_urlsafe(32)}"
+    row = ApiKeyRow(
+        id=key_id,
+        name=name[:200],
+        owner=owner[:100],
+        key_hash=_hash(key),
+        scopes=",".join(scope for scope in SCOPES if scope in scopes),
+        created_at=now_s(),
+    )
+    with database.writing() as session:
+        session.add(row)
+        session.flush()
+        return key, _view(row)
+
+
+def list_keys(database: Database) -> list[dict[str, Any]]:
+    """Every key's description, oldest first."""
+    with database.reading() as session:
+        return [_view(row) for row in session.scalars(select(ApiKeyRow).order_by(ApiKeyRow.created_at))]
+
+
+def revoke_key(database: Database, key_id: str) -> None:
+    """End a key's life; its next request is refused.
+
+    Raises:
+        ApiKeyNotFound: there is no key with this id.
+    """
+    with database.writing() as session:
+        row = session.get(ApiKeyRow, key_id)
+        if row is None:
+            raise ApiKeyNotFound(f"There is no API key {key_id[:60]!r}; `synthmri keys list` shows them.")
+        if row.revoked_at is None:
+            row.revoked_at = now_s()
+
+
+def find_principal(database: Database, key: str) -> Principal | None:
+    """Who holds `key`, or None if it is not a valid key."""
+    shape = _KEY.fullmatch(key)
+    if shape is None:
+        return None
+    with database.reading() as session:
+        row = session.get(ApiKeyRow, shape["id"])
+        stale = select(ApiKeyRow.id).where(
+            ApiKeyRow.id == shape["id"],
+            (ApiKeyRow.last_used_at.is_(None)) | (ApiKeyRow.last_used_at < now_s() - _TOUCH_S),
+        )
+        must_touch = row is not None and session.scalar(stale) is not None
+    if row is None or not hmac.compare_digest(row.key_hash, _hash(key)) or row.revoked_at is not None:
+        return None
+    if must_touch:
+        with database.writing() as session:
+            session.execute(update(ApiKeyRow).where(ApiKeyRow.id == row.id).values(last_used_at=now_s()))
+    scopes = frozenset().union(*(_IMPLIED[scope] for scope in row.scopes.split(",")))
+    return Principal(row.id, row.owner, scopes)
+
+
+def _hash(key: str) -> str:
+    """SHA-256 is enough for a secret of 256 random bits; a slow hash protects only guessable ones."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _view(row: ApiKeyRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "owner": row.owner,
+        "scopes": row.scopes.split(","),
+        "created_at": row.created_at,
+        "revoked_at": row.revoked_at,
+        "last_used_at": row.last_used_at,
+    }

@@ -1,0 +1,44 @@
+"""Pages of a list that lies in memory, and the limits of every list."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import Query
+
+from shared.cursors import CursorInvalid
+
+Limit = Annotated[int, Query(ge=1, le=500, description="Most items in one answer.")]
+Cursor = Annotated[
+    str | None, Query(max_length=300, description="`next_cursor` of the previous page, as it is.", examples=[None])
+]
+
+
+def listing(items: Sequence[Any], next_cursor: str | None) -> dict[str, Any]:
+    """The body of a list."""
+    return {"items": items, "next_cursor": next_cursor}
+
+
+def page_of(items: Sequence[Any], cursor: str | None, limit: int) -> dict[str, Any]:
+    """One page of `items`, which never change, so that a cursor is a position.
+
+    Raises:
+        CursorInvalid: the cursor was not made by this list.
+    """
+    start = 0 if cursor is None else _position(cursor)
+    if start > len(items):
+        raise CursorInvalid("This cursor is not of this list; take next_cursor from the previous page as it is.")
+    end = start + limit
+    following = base64.urlsafe_b64encode(f"at:{end}".encode()).decode().rstrip("=") if end < len(items) else None
+    return listing(items[start:end], following)
+
+
+def _position(cursor: str) -> int:
+    try:
+        word, _, number = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(":")
+        if word != "at" or not number.isascii() or not number.isdigit():
+            raise ValueError(word)
+        return int(number[:12])
+    except (ValueError, binascii.Error) as error:
+        raise CursorInvalid("This cursor is not valid; take next_cursor from the previous page as it is.") from error

@@ -1,0 +1,1 @@
+"""The calls of the public API, one module for each noun."""

@@ -1,0 +1,82 @@
+"""Jobs: list, get, cancel, retry."""
+
+import hashlib
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from starlette.responses import JSONResponse, Response
+
+from gateway.auth import principal_of
+from gateway.keys import Principal
+from gateway.paging import Cursor, Limit, listing
+from gateway.resources import Resources, resources_of
+from shared.app import request_digest
+from shared.jobs.states import JobStatus
+from shared.jobs.submission import Caller, resubmit
+
+router = APIRouter(tags=["jobs"])
+
+
+@router.get("/jobs")
+def list_jobs(
+    request: Request,
+    principal: Annotated[Principal, Depends(principal_of)],
+    resources: Annotated[Resources, Depends(resources_of)],
+    status: Annotated[JobStatus | None, Query(description="Jobs of this status only.")] = None,
+    kind: Annotated[str | None, Query(description="Jobs of this kind only.", examples=["diffusion.sample"])] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Response:
+    """Your jobs, newest first. Poll with the ETag in `If-None-Match`: 304 means nothing changed."""
+    jobs, following = resources.jobs.list(principal.sees, cursor=cursor, limit=limit, status=status, kind=kind)
+    return _tagged(request, listing(jobs, following))
+
+
+@router.get("/jobs/{job_id}")
+def get_job(
+    job_id: str,
+    request: Request,
+    principal: Annotated[Principal, Depends(principal_of)],
+    resources: Annotated[Resources, Depends(resources_of)],
+) -> Response:
+    """One job: status, progress, rate, expected end, artifacts, error."""
+    return _tagged(request, resources.jobs.get(job_id, principal.sees))
+
+
+@router.post("/jobs/{job_id}/cancel")
+def cancel_job(
+    job_id: str,
+    principal: Annotated[Principal, Depends(principal_of)],
+    resources: Annotated[Resources, Depends(resources_of)],
+) -> dict[str, Any]:
+    """Cancel a queued or running job; the worker stops within a step. A finished job answers 409."""
+    return resources.jobs.cancel(job_id, principal.sees)
+
+
+@router.post("/jobs/{job_id}/retry", status_code=202)
+def retry_job(
+    job_id: str,
+    request: Request,
+    principal: Annotated[Principal, Depends(principal_of)],
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> Response:
+    """Start a failed or cancelled job again as a new job, which takes over what was finished."""
+    caller = Caller(
+        owner=principal.sees or "",
+        key_id=principal.key_id,
+        request_id=request.state.request_id,
+        idempotency_key=idempotency_key or None,
+        request_hash=request_digest(request, b""),
+    )
+    return resubmit(caller, job_id).response()
+
+
+def _tagged(request: Request, body: dict[str, Any]) -> Response:
+    """`body`, or 304 if the client's ETag says that it has it."""
+    etag = f'"{hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if etag in known:
+        return Response(status_code=304, headers=headers)
+    return JSONResponse(body, headers=headers)

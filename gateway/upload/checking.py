@@ -1,0 +1,99 @@
+"""Child processes that decode uploaded images: started when the first upload comes, replaced when one dies."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Final
+
+from gateway.upload.errors import ImageDamaged
+from gateway.upload.images import ImageLimits, RefusedImage, Verdict, check_slices, confine
+from gateway.upload.spool import SpooledFile
+from shared.errors import Unavailable
+from shared.settings import Settings
+
+_CHUNK: Final = 64
+_MAX_CHILDREN: Final = 4
+
+
+class ImageCheckUnavailable(Unavailable):
+    """The processes that check images are being stopped."""
+
+
+class ImageChecker:
+    """Decodes images in confined children.
+
+    Args:
+        settings: limits of one image.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._limits = ImageLimits(settings.image_max_bytes, settings.image_max_pixels, settings.image_min_side_px)
+        self._lock = threading.Lock()
+        self._pool: ProcessPoolExecutor | None = None
+        self._closed = False
+
+    def check(self, spool: Path, files: Sequence[SpooledFile]) -> list[Verdict]:
+        """The verdict on every file, in order; a file that kills its child is refused, the others are checked again."""
+        slices = [(file.offset, file.size) for file in files]
+        chunks = [slices[at : at + _CHUNK] for at in range(0, len(slices), _CHUNK)]
+        futures = [self._submit(spool, chunk) for chunk in chunks]
+        verdicts: list[Verdict] = []
+        for chunk, future in zip(chunks, futures, strict=True):
+            try:
+                verdicts += future.result()
+            except BrokenProcessPool:
+                verdicts += [self._check_alone(spool, piece) for piece in chunk]
+            except CancelledError as error:
+                raise self._stopping() from error
+        return verdicts
+
+    def _check_alone(self, spool: Path, piece: tuple[int, int]) -> Verdict:
+        try:
+            return self._submit(spool, [piece]).result()[0]
+        except BrokenProcessPool:
+            return RefusedImage(ImageDamaged, "Decoding it stops the decoder; export the image again.")
+        except CancelledError as error:
+            raise self._stopping() from error
+
+    def _submit(self, spool: Path, chunk: list[tuple[int, int]]) -> "Future[list[Verdict]]":
+        """Hand `chunk` to a child; a pool that broke in the meantime is replaced once."""
+        pool = self._open()
+        try:
+            return pool.submit(check_slices, str(spool), chunk, self._limits)
+        except RuntimeError:  # broken, or another upload found it broken and shut it down
+            self._discard(pool)
+            return self._open().submit(check_slices, str(spool), chunk, self._limits)
+
+    @staticmethod
+    def _stopping() -> ImageCheckUnavailable:
+        return ImageCheckUnavailable("The platform is being stopped; send the upload again in a moment.")
+
+    def _open(self) -> ProcessPoolExecutor:
+        with self._lock:
+            if self._closed:
+                raise self._stopping()
+            if self._pool is None:
+                self._pool = ProcessPoolExecutor(
+                    max_workers=min(_MAX_CHILDREN, os.cpu_count() or 1),
+                    mp_context=multiprocessing.get_context("spawn"),
+                    initializer=confine,
+                )
+            return self._pool
+
+    def _discard(self, broken: ProcessPoolExecutor) -> None:
+        with self._lock:
+            if self._pool is broken:
+                self._pool = None
+        broken.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        """Stop the children."""
+        with self._lock:
+            self._closed = True
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)

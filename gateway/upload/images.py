@@ -1,0 +1,187 @@
+"""One image nobody trusts, decoded once to be sure that it is an image. This module runs in confined child processes.
+
+Pillow's decoders raise more than a dozen exception types on bad bytes (RecursionError, MemoryError and AttributeError
+among them), and a crash in C must not take the gateway along: so a child with limits decodes, and everything it raises
+becomes one of our errors.
+"""
+
+import hashlib
+import io
+import os
+import resource
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import connection, parent_process
+from typing import Any, Final
+
+from PIL import Image, UnidentifiedImageError
+
+from gateway.upload.errors import (
+    ImageDamaged,
+    ImageFileEmpty,
+    ImageFileTooLarge,
+    ImageHasFrames,
+    ImageHidesArchive,
+    ImageTooManyPixels,
+    ImageTooSlow,
+    ImageTooSmall,
+    ImageTruncated,
+    ImageTypeUnsupported,
+)
+from gateway.upload.spool import read_slice
+from shared.errors import SynthMRIError
+
+FORMATS: Final = ("JPEG", "PNG", "TIFF", "BMP")
+_MAGIC: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\x00", b"MM\x00*", b"BM")
+_MEMORY_BYTES: Final = 2 * 1024**3
+_IMAGE_S: Final = 20.0
+_ZIP_TAIL_BYTES: Final = 66_000
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What one image may have."""
+
+    max_bytes: int
+    max_pixels: int
+    min_side_px: int
+
+
+@dataclass(frozen=True)
+class CheckedImage:
+    """An image that can be decoded: its size in pixels, format, Pillow mode and the hash of its bytes."""
+
+    width: int
+    height: int
+    format: str
+    mode: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class RefusedImage:
+    """A file that cannot be used, as plain data that crosses a process border."""
+
+    error: type[SynthMRIError]
+    detail: str
+
+
+Verdict = CheckedImage | RefusedImage
+
+
+def check_slices(path: str, slices: list[tuple[int, int]], limits: ImageLimits) -> list[Verdict]:
+    """The verdict on each (offset, size) of the spool at `path`."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return [_verdict(descriptor, offset, size, limits) for offset, size in slices]
+    finally:
+        os.close(descriptor)
+
+
+def _verdict(descriptor: int, offset: int, size: int, limits: ImageLimits) -> Verdict:
+    if size > limits.max_bytes:
+        return RefusedImage(
+            ImageFileTooLarge, f"It has {size} bytes, more than the {limits.max_bytes} one image may have."
+        )
+    try:
+        return check_image(read_slice(descriptor, offset, size), limits)
+    except SynthMRIError as error:
+        return RefusedImage(type(error), error.detail)
+
+
+def check_image(data: bytes, limits: ImageLimits) -> CheckedImage:
+    """The facts of the image in `data`, after decoding all of it.
+
+    Raises:
+        SynthMRIError: one of the Image... leaves of gateway/upload/errors.py.
+    """
+    if not data:
+        raise ImageFileEmpty("It has no bytes; export the image again.")
+    if b"PK\x05\x06" in data[-_ZIP_TAIL_BYTES:]:
+        raise ImageHidesArchive("It is an image and a zip at once; export the image again.")
+    with _translated(data, limits), _alarm(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # Twice this number is where Pillow itself refuses to open; the exact limit is checked below.
+        Image.MAX_IMAGE_PIXELS = limits.max_pixels
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_header(image, limits)
+            image.load()
+            width, height = image.size
+            return CheckedImage(width, height, str(image.format), image.mode, hashlib.sha256(data).hexdigest())
+
+
+@contextmanager
+def _translated(data: bytes, limits: ImageLimits) -> Iterator[None]:
+    """Turn whatever the decoders raise in the block into one of our errors."""
+    try:
+        yield
+    except SynthMRIError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageTooManyPixels(
+            f"It has more than {limits.max_pixels} pixels, the most one image may have."
+        ) from error
+    except UnidentifiedImageError as error:
+        if data.startswith(_MAGIC):
+            raise ImageDamaged("It begins as an image but cannot be read; export it again.") from error
+        raise ImageTypeUnsupported("It is not JPEG, PNG, TIFF or BMP (the bytes count, not the name).") from error
+    except TimeoutError as error:
+        raise ImageTooSlow(f"Decoding it takes longer than {_IMAGE_S:.0f} seconds; export it again.") from error
+    except Exception as error:
+        if "truncated" in str(error):
+            raise ImageTruncated("Its end is missing; copy or export the image again.") from error
+        raise ImageDamaged("It begins as an image but cannot be decoded; export it again.") from error
+
+
+def _check_header(image: Image.Image, limits: ImageLimits) -> None:
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise ImageTooManyPixels(
+            f"It is {width} x {height}, more than the {limits.max_pixels} pixels one image may have."
+        )
+    if min(width, height) < limits.min_side_px:
+        raise ImageTooSmall(
+            f"It is {width} x {height}; the shorter side must have at least {limits.min_side_px} pixels."
+        )
+    if getattr(image, "n_frames", 1) > 1:
+        raise ImageHasFrames("It holds several frames; send one image per slice.")
+
+
+@contextmanager
+def _alarm() -> Iterator[None]:
+    """Raise TimeoutError in the block after `_IMAGE_S`; only a process's main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(*_: Any) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, _IMAGE_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def confine() -> None:
+    """Prepare a child process: bounded memory, no core file, Ctrl-C left to the parent, death with the parent."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Image.preinit()
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _die_with(sentinel: int) -> None:
+    """A pool child waits on a pipe whose both ends it holds, so without this it would outlive a killed gateway."""
+    connection.wait([sentinel])
+    os._exit(1)
