@@ -63,10 +63,9 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session whose changes are thrown away at the end of the block."""
+        """A session for queries; the rows it loads stay readable after the block, changes are thrown away."""
         with _translated(), Session(self.engine, expire_on_commit=False) as session:
             yield session
-            session.rollback()
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -86,7 +85,7 @@ class Database:
         """Bring the tables to the newest version."""
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
-        with _translated(), self.engine.begin() as connection:
+        with _translated(), self.engine.connect().execution_options(writes=True) as connection, connection.begin():
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -119,7 +118,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes") or connection.get_execution_options().get("migrates")
+    writes = connection.get_execution_options().get("writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 

@@ -49,7 +49,7 @@ def recover_lost_shards(database: Database, max_attempts: int) -> tuple[int, int
         .where(ShardRow.status == ShardStatus.RUNNING, ShardRow.lease_until < now_s(), JobRow.status.in_(OPEN))
     )
     with database.reading() as session:
-        found = list(session.execute(lost).tuples())
+        found = list(session.execute(lost))
     requeued = poisoned = 0
     for job_id, number, token, attempt in found:
         with database.writing() as session:
@@ -106,7 +106,7 @@ def send_due_messages(database: Database) -> int:
             .order_by(JobRow.created_at, ShardRow.number)
         )
         with database.reading() as session:
-            rows = list(session.execute(waiting).tuples())
+            rows = list(session.execute(waiting))
         due = [row for row in rows if row[3]]
         if not due:
             continue

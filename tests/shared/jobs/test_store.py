@@ -1,0 +1,114 @@
+"""Jobs as users see them: idempotency, ownership, lists, retry."""
+
+import threading
+
+import pytest
+
+from shared.cursors import CursorInvalid
+from shared.database import Database
+from shared.errors import IdempotencyKeyReused, JobNotFinished, JobNotFound
+from shared.jobs.claims import Claims
+from shared.jobs.store import JobAlreadySucceeded, JobStore, NewJob
+
+pytestmark = pytest.mark.services
+
+
+def new(key: str | None = None, digest: str = "a", owner: str = "team", n_shards: int = 2) -> NewJob:
+    shards = [{"part": i} for i in range(n_shards)]
+    return NewJob(
+        "diffusion.sample", owner, {"n": 4}, shards=shards, total=4, unit="image", idempotency_key=key, request_hash=digest
+    )
+
+
+def test_the_same_key_and_request_give_the_same_job(jobs: JobStore) -> None:
+    first = jobs.create(new("k"))
+    assert first[1] is True
+    assert jobs.create(new("k")) == (first[0], False)
+
+
+def test_the_same_key_with_another_request_is_refused(jobs: JobStore) -> None:
+    jobs.create(new("k", "a"))
+    with pytest.raises(IdempotencyKeyReused):
+        jobs.create(new("k", "b"))
+
+
+def test_keys_of_two_owners_do_not_meet(jobs: JobStore) -> None:
+    assert jobs.create(new("k", "a"))[0] != jobs.create(new("k", "b", owner="others"))[0]
+
+
+def test_twenty_requests_at_once_make_one_job(jobs: JobStore) -> None:
+    made: list[tuple[str, bool]] = []
+    barrier = threading.Barrier(20)
+
+    def post() -> None:
+        barrier.wait()
+        made.append(jobs.create(new("k")))
+
+    threads = [threading.Thread(target=post) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 20
+    assert len({job_id for job_id, _ in made}) == 1
+    assert sum(is_new for _, is_new in made) == 1
+
+
+def test_a_foreign_job_is_not_found_and_an_administrator_sees_it(jobs: JobStore) -> None:
+    job_id, _ = jobs.create(new())
+    with pytest.raises(JobNotFound):
+        jobs.get(job_id, "others")
+    with pytest.raises(JobNotFound):
+        jobs.cancel(job_id, "others")
+    assert jobs.get(job_id, None)["id"] == job_id
+
+
+def test_pages_hold_every_job_once_newest_first(jobs: JobStore) -> None:
+    ids = [jobs.create(new())[0] for _ in range(7)]
+    seen, cursor = [], None
+    while True:
+        page, cursor = jobs.list("team", cursor=cursor, limit=3)
+        seen += [job["id"] for job in page]
+        if cursor is None:
+            break
+    assert sorted(seen) == sorted(ids)
+    assert jobs.list("others") == ([], None)
+    with pytest.raises(CursorInvalid):
+        jobs.list("team", cursor="not-a-cursor")
+
+
+def test_a_queued_job_knows_how_many_are_before_it(jobs: JobStore) -> None:
+    ids = [jobs.create(new())[0] for _ in range(3)]
+    assert [jobs.get(job_id, "team")["queue_position"] for job_id in ids] == [0, 1, 2]
+
+
+def test_retry_takes_over_finished_parts_and_resume_bundles(jobs: JobStore, database: Database) -> None:
+    claims = Claims(database, 30.0)
+    job_id, _ = jobs.create(new())
+    first, second = claims.claim(job_id, 0), claims.claim(job_id, 1)
+    assert first is not None
+    assert second is not None
+    claims.finish_shard(first, {"images": [1, 2]})
+    claims.save_resume(second, "b" * 64)
+    with pytest.raises(JobNotFinished):
+        jobs.retry(job_id, new())
+    claims.fail(second, "storage_unavailable", "S3 was away")
+    again, is_new = jobs.retry(job_id, new("retry-key"))
+    assert is_new
+    assert jobs.get(again, "team")["retry_of"] == job_id
+    assert jobs.queued_shards(again) == [1]
+    part = claims.claim(again, 1)
+    assert part is not None
+    assert part.resume_sha256 == "b" * 64
+    assert claims.finish_shard(part, {"images": [3, 4]}) == 2
+    assert claims.results(again) == [{"images": [1, 2]}, {"images": [3, 4]}]
+
+
+def test_a_job_that_succeeded_is_not_retried(jobs: JobStore, database: Database) -> None:
+    claims = Claims(database, 30.0)
+    job_id, _ = jobs.create(new(n_shards=0))
+    claim = claims.claim(job_id, 0)
+    assert claim is not None
+    claims.finish_job(claim, [])
+    with pytest.raises(JobAlreadySucceeded):
+        jobs.retry(job_id, new())
