@@ -1,0 +1,99 @@
+"""The generator's HTTP door: train a diffusion model, generate images with one."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.generator import service
+from services.generator.presets import MAX_SIZE_PX, SamplerName
+from shared.app import caller, create_service_app
+from shared.jobs.submission import Caller
+from shared.tumour import TumourClass
+
+MAX_SEED = 2**53 - 1
+"""The largest seed that every JSON reader keeps exactly."""
+
+router = APIRouter()
+CallerDependency = Annotated[Caller, Depends(caller)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+
+
+class TrainingRequest(BaseModel):
+    """What to train, and on what; fields left out keep the preset's values."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image_set: str = Field(
+        max_length=64, description="Id of a preprocessed image set.", examples=["set-5f0c2a9be1d24c7d90aa"]
+    )
+    tumour_class: TumourClass = Field(alias="class", description="The class to learn; one model knows one class.")
+    preset: str = Field(
+        "tiny",
+        max_length=64,
+        description="`study` (the published network), `compact` (128 px), `tiny` (64 px, for CPUs) or `tiny-32`.",
+        examples=["tiny"],
+    )
+    epochs: int | None = Field(None, ge=1, le=100_000, description="Passes over all training images.", examples=[300])
+    batch_size: int | None = Field(None, ge=1, le=512, description="Images per update of the weights.")
+    learning_rate: float | None = Field(None, gt=0, le=0.1, description="Step size of the Adam optimiser.")
+    size: int | None = Field(None, ge=8, le=MAX_SIZE_PX, description="Side of the images the network learns, pixels.")
+    ema_decay: float | None = Field(None, gt=0, lt=1, description="Decay per update of the weights' moving average.")
+    seed: Seed = Field(0, description="Decides initial weights, order of the images, and noise.")
+    name: str | None = Field(None, min_length=1, max_length=200, description="A name for people.")
+
+
+class GenerationRequest(BaseModel):
+    """What to generate, and how; fields left out follow the model's preset."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tumour_class: TumourClass = Field(alias="class", description="The class to generate.", examples=["glioma"])
+    n: int = Field(ge=1, description="How many images.", examples=[600])
+    model: str | None = Field(
+        None, max_length=64, description="Id of a diffusion model; your newest of the class if left out."
+    )
+    sampler: SamplerName | None = Field(None, description="`ddim` (few steps) or `ddpm` (the study's, 1000 steps).")
+    steps: int | None = Field(None, ge=1, le=1000, description="Denoising steps for each image.")
+    seed: Seed | None = Field(None, description="Same seed, same images; one is drawn and recorded if left out.")
+    size: int | None = Field(
+        None,
+        ge=8,
+        le=1024,
+        description="Side of the images, pixels; larger than the network's means cubic enlargement.",
+    )
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Images the network sees at once; another value may change a pixel by one gray level.",
+    )
+    shard_size: int | None = Field(None, ge=1, le=1024, description="Images that one worker takes at a time.")
+    name: str | None = Field(None, min_length=1, max_length=200, description="A name for people.")
+
+
+@router.post("/models/diffusion", status_code=202, tags=["models"])
+def train_diffusion_model(request: TrainingRequest, caller: CallerDependency) -> JSONResponse:
+    """Train a diffusion model on the images of one class.
+
+    Only images of split `Training` of a preprocessed image set are used, so that test images stay unseen. The job's
+    notes show the loss and the speed while it runs; the finished model's card keeps the loss of every epoch. A worker
+    that dies loses at most a minute of work.
+    """
+    wishes = service.TrainingWishes(**request.model_dump(exclude={"image_set", "tumour_class"}))
+    return service.start_training(caller, request.image_set, request.tumour_class, wishes).response()
+
+
+@router.post("/generate", status_code=202, tags=["generate"])
+def generate_images(request: Annotated[GenerationRequest, Query()], caller: CallerDependency) -> JSONResponse:
+    """Generate n synthetic MRIs of a tumour class, as a new image set.
+
+    Image k of a seed is the same image whatever n is and however many workers draw. The set's manifest records the
+    model, the sampler and the seed, so that every image can be made again.
+    """
+    wishes = service.SamplingWishes(**request.model_dump(exclude={"tumour_class", "n"}))
+    return service.start_generation(caller, request.tumour_class, request.n, wishes).response()
+
+
+app = create_service_app("generator", router)

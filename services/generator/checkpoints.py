@@ -1,0 +1,77 @@
+"""Checkpoints: tensors and JSON facts as safetensors bytes. Nothing is ever unpickled, since a pickle runs code."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from services.generator.network import build_network
+from services.generator.presets import Preset
+from shared.errors import InvalidInput
+
+_FACTS: Final = "synthmri"
+_HEADER_LENGTH_BYTES: Final = 8  # https://huggingface.co/docs/safetensors: u64 little-endian, then a JSON header
+_PICKLE_STARTS: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+class CheckpointIsPickle(InvalidInput):
+    """The file is a pickle (a `.pt`, `.pth` or `.ckpt`), which could run code of its own when read."""
+
+
+class CheckpointDamaged(InvalidInput):
+    """The file is no safetensors file, or its tensors do not fit the network."""
+
+
+def write_tensors(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
+    """`tensors` and the JSON-able `facts` as the bytes of one safetensors file."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return safetensors.torch.save(contiguous, metadata={_FACTS: json.dumps(facts, sort_keys=True)})
+
+
+def read_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the facts that `write_tensors` put into `data`.
+
+    Raises:
+        CheckpointIsPickle: `data` is a pickle; it is not opened.
+        CheckpointDamaged: `data` is no safetensors file, or not one of ours.
+    """
+    if data.startswith(_PICKLE_STARTS):
+        raise CheckpointIsPickle(
+            "This is a Python pickle, which can run any code when opened, so it is refused. Convert it where it was "
+            "made: safetensors.torch.save_file(torch.load(path, weights_only=True), 'weights.safetensors')."
+        )
+    try:
+        tensors = safetensors.torch.load(data)
+        length = int.from_bytes(data[:_HEADER_LENGTH_BYTES], "little")
+        header = json.loads(data[_HEADER_LENGTH_BYTES : _HEADER_LENGTH_BYTES + length])
+        facts = json.loads(header["__metadata__"][_FACTS])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointDamaged(
+            "This is not a checkpoint of this platform: its safetensors header cannot be read."
+        ) from error
+    return tensors, facts
+
+
+def write_weights(state: Mapping[str, Tensor], preset: Preset) -> bytes:
+    """The weights of a network and the preset that builds it, as safetensors bytes."""
+    return write_tensors(state, {"preset": preset.model_dump(mode="json")})
+
+
+def load_network(data: bytes, device: torch.device | None = None) -> tuple[nn.Module, Preset]:
+    """The network whose weights `write_weights` stored, ready to sample on `device`, and its preset.
+
+    Raises:
+        CheckpointIsPickle, CheckpointDamaged: see `read_tensors`; also when a weight is missing, extra or misshapen.
+    """
+    state, facts = read_tensors(data)
+    try:
+        preset = Preset.model_validate(facts["preset"])
+        network = build_network(preset.unet)
+        network.load_state_dict(state)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise CheckpointDamaged("The weights in this checkpoint do not fit the network it describes.") from error
+    return network.to(device or torch.device("cpu")).eval(), preset

@@ -1,0 +1,105 @@
+"""Gray images on their way into and out of a diffusion model: decode, check, resize, encode; no torch, for the api."""
+
+import io
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shared.errors import InvalidInput
+
+ImageU8 = NDArray[np.uint8]
+
+MIN_IMAGES: Final = 8
+"""Below this many images a model can only repeat them; even a trial needs more (the study used 534 to 653 a class)."""
+
+
+class TooFewImages(InvalidInput):
+    """Fewer images than a model can learn from."""
+
+
+class ConstantImages(InvalidInput):
+    """Images of one gray level throughout; they hold nothing to learn and point to a fault upstream."""
+
+
+class WrongImageSize(InvalidInput):
+    """The images do not have the size the network is made for."""
+
+
+def check_images(images_u8: ImageU8, size_px: int, names: list[str] | None = None) -> None:
+    """Return if `images_u8`, (N, H, W) uint8, can be trained on; `names` are the images' names, for the sentence.
+
+    Raises:
+        TooFewImages, ConstantImages, WrongImageSize: before any update is spent on them.
+    """
+    n_images = len(images_u8)
+    check_count(n_images, "the training images")
+    if images_u8.shape[1:] != (size_px, size_px):
+        height, width = images_u8.shape[1:]
+        raise WrongImageSize(f"The images are {width} x {height} px, the network takes {size_px} x {size_px} px.")
+    flat = images_u8.reshape(n_images, -1)
+    constant = np.flatnonzero(flat.min(axis=1) == flat.max(axis=1))
+    if constant.size:
+        named = ", ".join(names[i] if names else f"image {i}" for i in constant[:3])
+        raise ConstantImages(
+            f"{constant.size} of {n_images} images have one gray level throughout ({named}); remove them from the set.",
+            count=int(constant.size),
+        )
+
+
+def check_count(n_images: int, what: str) -> None:
+    """Return if `n_images` are enough to train on; `what` names them in the sentence.
+
+    Raises:
+        TooFewImages: with the count and the minimum.
+    """
+    if n_images < MIN_IMAGES:
+        raise TooFewImages(
+            f"Too few images to train on: {what} number {n_images}; {MIN_IMAGES} are the least, some hundreds better.",
+            count=n_images,
+            minimum=MIN_IMAGES,
+        )
+
+
+def decode_gray(data: bytes) -> ImageU8:
+    """The image in `data` (PNG or JPEG) as (H, W) uint8 gray levels, rows from top to bottom as stored."""
+    with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+        return np.asarray(image.convert("L"), dtype=np.uint8)
+
+
+def encode_png(image_u8: ImageU8) -> bytes:
+    """`image_u8`, (H, W) uint8, as a gray PNG without time stamps, so that equal images give equal bytes."""
+    stream = io.BytesIO()
+    Image.fromarray(image_u8).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def shrink_image(image_u8: ImageU8, size_px: int, method: Literal["bilinear", "area"]) -> ImageU8:
+    """`image_u8`, (H, W) uint8, at `size_px` x `size_px`, uint8.
+
+    `area` averages all source pixels. `bilinear` mixes the four nearest without smoothing first, as OpenCV's default
+    does, which the study used; at a factor of two, its 256 to 128 pixels, the two agree.
+    """
+    if method == "area":
+        return np.asarray(Image.fromarray(image_u8).resize((size_px, size_px), Image.Resampling.BOX))
+    rows = _mix_neighbours(image_u8.astype(np.float64), size_px)
+    levels = _mix_neighbours(rows.T, size_px).T
+    return np.floor(levels + 0.5).astype(np.uint8)  # OpenCV rounds halves up.
+
+
+def _mix_neighbours(levels: NDArray[np.float64], n_rows: int) -> NDArray[np.float64]:
+    """`levels`, (H, W), at `n_rows` rows by linear interpolation between row centres, as OpenCV's INTER_LINEAR does."""
+    last = len(levels) - 1
+    position = np.clip((np.arange(n_rows) + 0.5) * len(levels) / n_rows - 0.5, 0, last)
+    above = np.floor(position).astype(np.intp)
+    weight = (position - above)[:, None]
+    mixed: NDArray[np.float64] = (1 - weight) * levels[above] + weight * levels[np.minimum(above + 1, last)]
+    return mixed
+
+
+def enlarge_image(image_u8: ImageU8, size_px: int) -> ImageU8:
+    """`image_u8`, (H, W) uint8, at `size_px` x `size_px`, uint8, by cubic interpolation; itself if it has that size."""
+    if image_u8.shape == (size_px, size_px):
+        return image_u8
+    return np.asarray(Image.fromarray(image_u8).resize((size_px, size_px), Image.Resampling.BICUBIC))

@@ -1,0 +1,113 @@
+"""Sampling: draws images from a trained network, each from a seed of its own, over the steps of a sampler.
+
+Image k of seed s is a function of (network, sampler, s, k) alone. Its initial noise and, with `ddpm`, its noise at
+every step come from one generator seeded from (s, k), drawn on the CPU so that a GPU starts from the same noise. The
+network always sees one batch shape, the last batch being padded, because on a CPU the arithmetic inside a convolution
+is ordered by the shape: for one shape an image is bit-equal whatever its neighbours, its place in the batch, its
+shard or its worker. Between *different* batch sizes float32 rounding differs by some 1e-7 a call; after all steps of
+a sampler that is around 1e-5 of the gray range, so that a pixel differs by at most one gray level of 255, and only
+where it lay that close to a rounding boundary.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from services.generator.images import ImageU8
+from services.generator.samplers import Sampler
+from shared.progress import Progress
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """Which images to draw, and how.
+
+    Args:
+        size_px: side of the images the network was trained on, pixels.
+        value_range: what gray levels 0 and 255 are inside the network.
+        seed: s, the seed of the whole set, 0 or more.
+        indices: the images k of the set to draw.
+        batch_size: images the network sees at once; part of what makes an image bit-equal.
+    """
+
+    size_px: int
+    value_range: tuple[float, float]
+    seed: int
+    indices: Sequence[int]
+    batch_size: int
+
+
+def derive_image_seed(seed: int, index: int) -> int:
+    """The generator seed of image `index` of a set: 63 bits of NumPy's `SeedSequence([seed, index])`.
+
+    SeedSequence mixes its words so that near seeds give independent streams (https://numpy.org/doc/stable/reference/
+    random/parallel.html), which seed + index would not: image 1 of seed 0 would be image 0 of seed 1.
+    """
+    word = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0]
+    return int(word) >> 1
+
+
+def sample_images(
+    network: nn.Module, sampler: Sampler, plan: SamplingPlan, *, progress: Progress, device: torch.device | None = None
+) -> Iterator[tuple[int, ImageU8]]:
+    """Yield (index, image) for each index of `plan`, batch after batch; an image is (size_px, size_px) uint8.
+
+    Args:
+        network: predicts eps from (x_t, timesteps), see `network.build_network`; already on `device`.
+        sampler: the reverse process.
+        plan: which images, and how.
+        progress: told of each batch, and asked at each denoising step whether to go on.
+        device: where the network is; the CPU if not given.
+
+    Raises:
+        Cancelled, Stopping: from `progress`, within one denoising step.
+    """
+    network.eval()
+    indices, total = plan.indices, len(plan.indices)
+    for start in range(0, total, plan.batch_size):
+        batch = indices[start : start + plan.batch_size]
+        generators = [Generator().manual_seed(derive_image_seed(plan.seed, index)) for index in batch]
+        x_0 = _denoise(network, sampler, plan, generators, progress, device or torch.device("cpu"))
+        images_u8 = round_images(x_0[: len(batch)], plan.value_range)
+        progress.update(start + len(batch), total)
+        yield from zip(batch, images_u8, strict=True)
+
+
+def round_images(x_0: Tensor, value_range: tuple[float, float]) -> ImageU8:
+    """`x_0`, (N, 1, H, W) float32 in `value_range`, as (N, H, W) uint8; values outside the range are clipped."""
+    low, high = value_range
+    levels = ((x_0 - low) / (high - low) * 255).round().clamp(0, 255)
+    images_u8: ImageU8 = levels.to(torch.uint8).squeeze(1).cpu().numpy()
+    return images_u8
+
+
+@torch.inference_mode()
+def _denoise(
+    network: nn.Module,
+    sampler: Sampler,
+    plan: SamplingPlan,
+    generators: list[Generator],
+    progress: Progress,
+    device: torch.device,
+) -> Tensor:
+    """x_0, (batch_size, 1, H, W) float32, of one batch; rows beyond the generators are padding."""
+    shape = (plan.batch_size, 1, plan.size_px, plan.size_px)
+    x_t = _draw_noise(generators, shape).to(device)  # x_T ~ N(0, I)
+    for i, t in enumerate(sampler.timesteps):
+        progress.raise_if_cancelled()
+        eps = network(x_t, torch.full((plan.batch_size,), t, device=device))
+        last = i == len(sampler) - 1
+        noise = _draw_noise(generators, shape).to(device) if sampler.noisy and not last else None
+        x_t = sampler.step(eps, i, x_t, noise)
+    return x_t
+
+
+def _draw_noise(generators: list[Generator], shape: tuple[int, int, int, int]) -> Tensor:
+    """Standard normal noise of `shape`, (N, 1, H, W) float32, row k from generator k and zeros where there is none."""
+    noise = torch.zeros(shape)
+    for row, generator in zip(noise, generators, strict=False):
+        torch.randn(shape[1:], generator=generator, out=row)
+    return noise
