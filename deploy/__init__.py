@@ -1,1 +1,1 @@
-"""Ways to run the platform: embedded on one machine, in containers, on Kubernetes."""
+"""How the platform is run."""

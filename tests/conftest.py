@@ -20,12 +20,13 @@ from tests.support import servers
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+_skipped: list[str] = []
 DATA = Path(os.environ.get("SYNTHMRI_TEST_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")).resolve()
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder with `brain-tumor-mri`, `ddpm-study-2400` and `study-preprocessed-sample`; skips where it is absent."""
+    """The folder with `brain-tumor-mri`, `ddpm-study-2400` and `study-preprocessed-sample`; skips if absent."""
     if not (DATA / "brain-tumor-mri" / "Training").is_dir():
         if os.environ.get("REQUIRE_DATA") == "1":
             pytest.fail(f"REQUIRE_DATA=1, but there is no data set at {DATA}")
@@ -139,3 +140,16 @@ def artifacts(database: Database, objects: ObjectStore) -> ArtifactStore:
 @pytest.fixture
 def jobs(database: Database) -> JobStore:
     return JobStore(database)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember skipped tests; without a GPU only those marked gpu may be skipped when REQUIRE_DATA=1."""
+    if report.skipped and not hasattr(report, "wasxfail") and "gpu" not in report.keywords:
+        _skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With REQUIRE_DATA=1, as CI sets it, a skipped test is a failure."""
+    if os.environ.get("REQUIRE_DATA") == "1" and _skipped:
+        print(f"\nREQUIRE_DATA=1, but these tests were skipped: {', '.join(_skipped)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
