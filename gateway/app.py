@@ -1,5 +1,6 @@
 """The gateway: `uvicorn gateway.app:create_app --factory`."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -20,6 +21,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The public HTTP application; `settings` default to those of the environment."""
     settings = settings or get_settings()
     configure_logs(settings.log_level)
+    # Both write whole URLs, and an image's name may be a patient's; `request_id.py` logs every request without.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.access").disabled = True
     resources = make_resources(settings)
 
     @asynccontextmanager

@@ -27,7 +27,7 @@ _SILENCE_S: Final = 40.0
 """The gateway sends a comment every 15 s, so a longer silence means that the connection is lost."""
 
 
-class JobUnsuccessful(Exception):  # noqa: N818 an error is a statement
+class JobUnsuccessful(Exception):
     """A job that was waited for failed or was cancelled; `job` has the reason."""
 
     def __init__(self, job: Json) -> None:
@@ -222,8 +222,10 @@ class SynthMRI:
 
     def install_weights(self, name: str, file: Path | None = None, *, report: Report | None = None) -> Json:
         """Install library weights from a file, or without one from the library's own source."""
-        files = {} if file is None else {file.name: file}
-        return _json(self._transport.send_files(f"/weights/{name}", files, {}, report, _UPLOAD_S))
+        path = f"/weights/{name}"
+        if file is None:
+            return _json(self._transport.post(path, timeout_s=_UPLOAD_S))
+        return _json(self._transport.send_files(path, {file.name: file}, {}, report, _UPLOAD_S))
 
     def health(self) -> Json:
         """What is up and what is down; answers also when something is down."""

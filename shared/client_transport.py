@@ -17,7 +17,7 @@ _CHUNK_BYTES: Final = 256 * 1024
 _RETRIED_STATUSES: Final = frozenset({502, 503, 504})
 
 
-class ApiProblem(Exception):  # noqa: N818 an error is a statement
+class ApiProblem(Exception):
     """The platform refused or could not serve a call.
 
     Attributes:
@@ -60,12 +60,22 @@ class Transport:
         return self._patiently(lambda: self._http.get(path, params=_present(params)))
 
     def post(
-        self, path: str, body: Mapping[str, Any] | None = None, params: Mapping[str, Any] | None = None
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
     ) -> httpx.Response:
         """POST under an Idempotency-Key, so that trying again after a lost answer makes nothing twice."""
-        headers = {"Idempotency-Key": uuid.uuid4().hex}
-        sent = None if body is None else _present(body)
-        return self._patiently(lambda: self._http.post(path, json=sent, params=_present(params or {}), headers=headers))
+        request = self._http.build_request(
+            "POST",
+            path,
+            json=None if body is None else _present(body),
+            params=_present(params or {}),
+            headers={"Idempotency-Key": uuid.uuid4().hex},
+            timeout=httpx.USE_CLIENT_DEFAULT if timeout_s is None else httpx.Timeout(timeout_s, connect=5.0),
+        )
+        return self._patiently(lambda: self._http.send(request))
 
     def send_files(
         self, path: str, files: Mapping[str, Path], params: Mapping[str, Any], report: Report | None, timeout_s: float

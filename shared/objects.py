@@ -118,7 +118,10 @@ class ObjectStore:
                 try:
                     self._client.make_bucket(self.bucket)
                 except S3Error as error:
-                    if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):  # another process was first
+                    if error.code not in (
+                        "BucketAlreadyOwnedByYou",
+                        "BucketAlreadyExists",
+                    ):  # another process was first
                         raise
 
     def ping(self) -> None:

@@ -1,18 +1,19 @@
 """Messages: Celery on Redis. A message is a job id and a shard number, nothing else; the row says the rest.
 
 Losing, doubling or delaying a message is harmless: a claim decides who works, and the sweeper sends again.
+Celery and redis are imported at their first use: twelve processes start on two cores, and few need them at once.
 """
 
 from functools import lru_cache
-from typing import Any
-
-import redis
-from celery import Celery
-from kombu.exceptions import KombuError, OperationalError
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import QueueUnavailable
 from shared.jobs.states import QUEUES
 from shared.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    import redis
+    from celery import Celery
 
 _TRANSPORT: dict[str, Any] = {
     # A dead or silent broker must not hold a request or a worker for minutes (kombu's defaults never give up).
@@ -25,8 +26,10 @@ _TRANSPORT: dict[str, Any] = {
 }
 
 
-def make_celery(settings: Settings) -> Celery:
+def make_celery(settings: Settings) -> "Celery":
     """A Celery app that sends to, and works from, the broker of `settings`; nothing connects yet."""
+    from celery import Celery
+
     app = Celery("synthmri", broker=settings.redis_url)
     app.conf.update(
         broker_transport_options=_TRANSPORT,
@@ -51,7 +54,7 @@ def make_celery(settings: Settings) -> Celery:
 
 
 @lru_cache
-def get_celery() -> Celery:
+def get_celery() -> "Celery":
     """The Celery app with which this process sends messages."""
     return make_celery(get_settings())
 
@@ -62,6 +65,9 @@ def send(kind: str, job_id: str, number: int) -> None:
     Raises:
         QueueUnavailable: Redis does not answer; the sweeper will send the message later.
     """
+    import redis
+    from kombu.exceptions import KombuError, OperationalError
+
     try:
         get_celery().send_task(kind, args=[job_id, number], queue=QUEUES[kind], retry=False, ignore_result=True)
     except (OperationalError, KombuError, redis.RedisError, OSError) as error:
@@ -71,6 +77,8 @@ def send(kind: str, job_id: str, number: int) -> None:
 @lru_cache
 def get_redis() -> "redis.Redis":
     """The Redis client of this process, for rate limits and queue lengths; answers or fails within seconds."""
+    import redis
+
     return redis.Redis.from_url(get_settings().redis_url, socket_timeout=2.0, socket_connect_timeout=1.0)
 
 
@@ -80,13 +88,15 @@ def queue_length(queue: str) -> int:
     Raises:
         QueueUnavailable: Redis does not answer.
     """
+    import redis
+
     try:
-        return int(get_redis().llen(queue))  # type: ignore[arg-type]  # redis-py types sync and async alike
+        return int(get_redis().llen(queue))
     except redis.RedisError as error:
         raise QueueUnavailable("Redis does not answer.") from error
 
 
-def worker_app(name: str) -> Celery:
+def worker_app(name: str) -> "Celery":
     """The Celery app of one service's worker, with logs configured and a SIGTERM that hands work back."""
     from celery.signals import worker_init, worker_shutting_down
 

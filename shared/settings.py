@@ -51,7 +51,9 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(5.0, description="How often a worker renews its claim, seconds.")
     sweep_s: float = Field(2.0, description="How often the sweeper looks for lost claims and unsent messages, seconds.")
     max_attempts: int = Field(3, description="Claims without lasting progress after which a job fails as poisoned.")
-    torch_threads: int | None = Field(None, description="CPU threads of the numerical libraries; empty means all cores.")
+    torch_threads: int | None = Field(
+        None, description="CPU threads of the numerical libraries; empty means all cores."
+    )
 
     @model_validator(mode="after")
     def _fill_and_refuse(self) -> Self:

@@ -93,7 +93,6 @@ def _quiet_libraries(environ: Mapping[str, str]) -> dict[str, str]:
     defaults = {
         "PYTHONUNBUFFERED": "1",  # a log line is in the file when it is written, also before a kill -9
         "TF_CPP_MIN_LOG_LEVEL": "2",  # TensorFlow's start-up notes about CPU features
-        "KERAS_BACKEND": "tensorflow",
         "MALLOC_ARENA_MAX": "2",  # glibc keeps up to 8 arenas per core, each with its own unreturned memory
     }
     return {name: value for name, value in defaults.items() if name not in environ}

@@ -13,7 +13,8 @@ from deploy.embedded.folder import DataFolder
 from deploy.embedded.plan import Plan
 from deploy.embedded.supervision import ProcessState, read_processes
 
-READY_WAIT_S = 60.0
+# Ten times what an idle machine needs, for a first start without compiled bytecode on a busy one.
+READY_WAIT_S = 120.0
 POLL_S = 0.2
 MOST_RESTARTS = 2
 LOG_LINES_SHOWN = 15

@@ -70,7 +70,7 @@ def sample_images(
     for start in range(0, total, plan.batch_size):
         batch = indices[start : start + plan.batch_size]
         generators = [Generator().manual_seed(derive_image_seed(plan.seed, index)) for index in batch]
-        x_0 = _denoise(network, sampler, plan, generators, progress, device or torch.device("cpu"))
+        x_0 = denoise_batch(network, sampler, plan, generators, progress, device or torch.device("cpu"))
         images_u8 = round_images(x_0[: len(batch)], plan.value_range)
         progress.update(start + len(batch), total)
         yield from zip(batch, images_u8, strict=True)
@@ -85,7 +85,7 @@ def round_images(x_0: Tensor, value_range: tuple[float, float]) -> ImageU8:
 
 
 @torch.inference_mode()
-def _denoise(
+def denoise_batch(
     network: nn.Module,
     sampler: Sampler,
     plan: SamplingPlan,

@@ -141,7 +141,9 @@ class ArtifactStore:
             row = session.get(ArtifactRow, artifact_id)
             if row is None or (owner is not None and row.owner != owner) or (noun is not None and row.noun != noun):
                 wanted = noun or "image_set"
-                raise _MISSING[wanted](f"There is no {_WORDS[wanted]} {artifact_id[:60]!r}; list yours to see their ids.")
+                raise _MISSING[wanted](
+                    f"There is no {_WORDS[wanted]} {artifact_id[:60]!r}; list yours to see their ids."
+                )
             return _artifact(row)
 
     def manifest(self, artifact: Artifact) -> dict[str, Any]:

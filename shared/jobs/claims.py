@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.orm import Session, aliased
 
 from shared.artifacts.tables import ArtifactRow
-from shared.database import Database, now_s
+from shared.database import Database, now_s, rows_changed
 from shared.jobs.states import OPEN, JobStatus, ShardStatus
 from shared.jobs.tables import JobRow, ShardRow
 
@@ -51,7 +51,7 @@ class Claims:
         token = uuid.uuid4().hex
         with self._database.writing() as session:
             job_open = update(JobRow).where(JobRow.id == job_id, JobRow.status.in_(OPEN))
-            if not _changed(session, job_open.values(status=JobRow.status)):
+            if not rows_changed(session, job_open.values(status=JobRow.status)):
                 return None
             taken = update(ShardRow).where(
                 ShardRow.job_id == job_id, ShardRow.number == number, ShardRow.status == ShardStatus.QUEUED
@@ -63,7 +63,7 @@ class Claims:
                 "lease_until": now_s() + self._lease_s,
                 "done": 0,
             }
-            if not _changed(session, taken.values(**values)):
+            if not rows_changed(session, taken.values(**values)):
                 return None
             started = update(JobRow).where(JobRow.id == job_id, JobRow.started_at.is_(None))
             session.execute(started.values(started_at=now_s()))
@@ -90,7 +90,7 @@ class Claims:
         mine = update(ShardRow).where(_holds(claim), exists().where(JobRow.id == claim.job_id, JobRow.status.in_(OPEN)))
         values = {"lease_until": now_s() + self._lease_s, "done": done, "total": total, "notes": notes}
         with self._database.writing() as session:
-            return _changed(session, mine.values(**values))
+            return rows_changed(session, mine.values(**values)) == 1
 
     def standing(self, claim: Claim) -> JobStatus | None:
         """The job's status as long as the claim is ours; None once it is not."""
@@ -102,7 +102,8 @@ class Claims:
     def save_resume(self, claim: Claim, sha256: str) -> bool:
         """Point the shard at a new resume bundle; lasting progress, so the attempts are counted anew."""
         with self._database.writing() as session:
-            return _changed(session, update(ShardRow).where(_holds(claim)).values(resume_sha256=sha256, attempt=0))
+            changed = update(ShardRow).where(_holds(claim)).values(resume_sha256=sha256, attempt=0)
+            return rows_changed(session, changed) == 1
 
     def finish_shard(self, claim: Claim, result: dict[str, Any]) -> int | None:
         """Store a shard's result. Returns the number of the finishing shard if this was the last part, else None.
@@ -110,7 +111,7 @@ class Claims:
         A result of a lost claim or of a cancelled job is dropped.
         """
         with self._database.writing() as session:
-            if not _changed(session, _running(claim).values(status=JobStatus.RUNNING)):
+            if not rows_changed(session, _running(claim).values(status=JobStatus.RUNNING)):
                 return None
             if not _give_up(session, claim, status=ShardStatus.SUCCEEDED, result=result, done=ShardRow.total):
                 return None
@@ -124,7 +125,7 @@ class Claims:
                 ShardRow.status == ShardStatus.WAITING,
                 ~unfinished,
             )
-            if not _changed(session, last.values(status=ShardStatus.QUEUED, send_after=now_s())):
+            if not rows_changed(session, last.values(status=ShardStatus.QUEUED, send_after=now_s())):
                 return None
             return session.scalar(
                 select(ShardRow.number).where(ShardRow.job_id == claim.job_id, ShardRow.finishes.is_(True))
@@ -141,7 +142,7 @@ class Claims:
         made = [{"noun": row.noun, "kind": row.kind, "id": row.id} for row in rows]
         succeeded = _running(claim).values(status=JobStatus.SUCCEEDED, finished_at=now_s(), artifacts=made)
         with self._database.writing() as session:
-            if not _changed(session, succeeded):
+            if not rows_changed(session, succeeded):
                 return False
             if not _give_up(session, claim, status=ShardStatus.SUCCEEDED, done=ShardRow.total):
                 return False
@@ -154,7 +155,7 @@ class Claims:
             status=JobStatus.FAILED, finished_at=now_s(), error_code=code, error_detail=detail
         )
         with self._database.writing() as session:
-            return _changed(session, failed) and _give_up(session, claim, status=ShardStatus.QUEUED)
+            return rows_changed(session, failed) == 1 and _give_up(session, claim, status=ShardStatus.QUEUED)
 
     def release(self, claim: Claim, delay_s: float) -> bool:
         """Hand a shard back to the queue, to be sent again after `delay_s` seconds; not counted as an attempt."""
@@ -166,7 +167,7 @@ class Claims:
             "send_after": now_s() + delay_s,
         }
         with self._database.writing() as session:
-            if not _changed(session, _running(claim).values(status=JobStatus.RUNNING)):
+            if not rows_changed(session, _running(claim).values(status=JobStatus.RUNNING)):
                 return False
             if not _give_up(session, claim, **values):
                 return False
@@ -205,12 +206,7 @@ def _give_up(session: Session, claim: Claim, **values: Any) -> bool:
     `_running` alone would not: PostgreSQL evaluates it with the snapshot from before the wait.
     """
     mine = update(ShardRow).where(_holds(claim)).values(**values, token=None, lease_until=None)
-    if _changed(session, mine):
+    if rows_changed(session, mine):
         return True
     session.rollback()
     return False
-
-
-def _changed(session: Session, statement: Any) -> bool:
-    """Execute an UPDATE; whether it changed a row."""
-    return bool(session.execute(statement.execution_options(synchronize_session=False)).rowcount)

@@ -1,4 +1,4 @@
-"""Idempotency keys: the same key and request answer with what the first one made; the same key with another is refused."""
+"""Idempotency keys: a repeated request answers with what the first one made; another request is refused."""
 
 from sqlalchemy.orm import Session
 
@@ -26,7 +26,5 @@ def recall(database: Database, owner: str, key: str, request_hash: str) -> str |
 
 def remember(session: Session, owner: str, key: str, request_hash: str, resource: str) -> None:
     """Record, in the transaction that makes `resource`, that this key made it; a second recorder fails at commit."""
-    session.add(
-        IdempotencyRow(owner=owner, key=key, request_hash=request_hash, resource=resource, created_at=now_s())
-    )
+    session.add(IdempotencyRow(owner=owner, key=key, request_hash=request_hash, resource=resource, created_at=now_s()))
     session.flush()

@@ -114,18 +114,19 @@ def _attempt(
         if claim.delays < MAX_DELAYS:
             _insist(lambda: claims.release(claim, min(300.0, 3.0 * 2**claim.delays)))
             return "delayed", None
-        _insist(lambda: claims.fail(claim, error.code, error.detail))
-        return "failed", None
+        return _fail(claims, claim, error.code, error.detail)
     except SynthMRIError as error:
         log.info("shard_failed", code=error.code)
-        code, detail = error.code, error.detail
-        _insist(lambda: claims.fail(claim, code, detail))
-        return "failed", None
-    except Exception:  # noqa: BLE001 whatever a library raises must end this job and not the worker
+        return _fail(claims, claim, error.code, error.detail)
+    except Exception:
         log.exception("shard_broke")
         detail = f"An unexpected error stopped the job; the worker's log has it under {claim.job_id}."
-        _insist(lambda: claims.fail(claim, "internal", detail))
-        return "failed", None
+        return _fail(claims, claim, "internal", detail)
+
+
+def _fail(claims: Claims, claim: Claim, code: str, detail: str) -> tuple[str, None]:
+    _insist(lambda: claims.fail(claim, code, detail))
+    return "failed", None
 
 
 def _carry_out(claims: Claims, claim: Claim, progress: JobProgress, work: Work | None, finish: Finish) -> int | None:

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from shared.cursors import encode_cursor, older_than
-from shared.database import Database, now_s
+from shared.database import Database, now_s, rows_changed
 from shared.errors import Conflict, JobAlreadyFinished, JobNotFinished, JobNotFound
 from shared.jobs.idempotency import recall, remember
 from shared.jobs.states import FINAL, OPEN, JobStatus, ShardStatus
@@ -145,13 +145,10 @@ class JobStore:
         """
         self.get(job_id, owner)
         with self._database.writing() as session:
-            changed = session.execute(
-                update(JobRow)
-                .where(JobRow.id == job_id, JobRow.status.in_(OPEN))
-                .values(status=JobStatus.CANCELLED, finished_at=now_s())
-            )
+            is_open = update(JobRow).where(JobRow.id == job_id, JobRow.status.in_(OPEN))
+            changed = rows_changed(session, is_open.values(status=JobStatus.CANCELLED, finished_at=now_s()))
         view = self.get(job_id, owner)
-        if changed.rowcount == 0:
+        if not changed:
             raise JobAlreadyFinished(f"The job already {_past(view['status'])}; there is nothing to cancel.")
         return view
 

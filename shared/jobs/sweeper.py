@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
-from shared.database import Database, get_database, now_s
+from shared.database import Database, get_database, now_s, rows_changed
 from shared.errors import SynthMRIError
 from shared.jobs.claims import requeue_idle_job
 from shared.jobs.states import OPEN, QUEUES, JobStatus, ShardStatus
@@ -68,7 +68,8 @@ def recover_lost_shards(database: Database, max_attempts: int) -> tuple[int, int
 def _take_back(session: Session, job_id: str, number: int, token: str | None) -> bool:
     """Queue a shard again if its lease is still lost; the job's row first, as in `claims.py`."""
     session.execute(update(JobRow).where(JobRow.id == job_id, JobRow.status.in_(OPEN)).values(status=JobRow.status))
-    changed = session.execute(
+    changed = rows_changed(
+        session,
         update(ShardRow)
         .where(
             ShardRow.job_id == job_id,
@@ -78,17 +79,18 @@ def _take_back(session: Session, job_id: str, number: int, token: str | None) ->
             ShardRow.lease_until < now_s(),
             exists().where(JobRow.id == job_id, JobRow.status.in_(OPEN)),
         )
-        .values(status=ShardStatus.QUEUED, token=None, lease_until=None, sends=0, send_after=now_s())
-        .execution_options(synchronize_session=False)
+        .values(status=ShardStatus.QUEUED, token=None, lease_until=None, sends=0, send_after=now_s()),
     )
-    return bool(changed.rowcount)
+    return changed == 1
 
 
 def _poison(session: Session, job_id: str, attempt: int) -> int:
-    detail = f"The worker died {attempt} times at the same place; see the workers' logs for {job_id}, then retry the job."
+    detail = (
+        f"The worker died {attempt} times at the same place; see the workers' logs for {job_id}, then retry the job."
+    )
     failed = update(JobRow).where(JobRow.id == job_id, JobRow.status.in_(OPEN))
     values = {"status": JobStatus.FAILED, "finished_at": now_s(), "error_code": "poisoned", "error_detail": detail}
-    return int(session.execute(failed.values(**values)).rowcount)
+    return rows_changed(session, failed.values(**values))
 
 
 def send_due_messages(database: Database) -> int:
@@ -141,7 +143,7 @@ def main() -> None:
                 log.info("swept", requeued=swept.requeued, poisoned=swept.poisoned, sent=swept.sent)
         except SynthMRIError as error:
             log.warning("sweep_failed", code=error.code)
-        except Exception:  # noqa: BLE001 the sweeper outlives whatever a driver raises
+        except Exception:
             log.exception("sweep_broke")
 
 

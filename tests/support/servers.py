@@ -102,14 +102,14 @@ def s3_server(folder: Path) -> Server:
 
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
-    """A fresh PostgreSQL cluster; yields its URL without a database name. Refuses to run as root, so root steps down."""
+    """A fresh PostgreSQL cluster; yields its URL without a database name. It refuses root, so root steps down."""
     binaries = _postgresql_binaries()
     data, port = folder / "postgresql", free_port()
     data.mkdir(parents=True)
     step_down: list[str] = []
     if os.geteuid() == 0:
         for path in (data, *data.parents):
-            if path == Path("/tmp"):  # noqa: S108
+            if path == Path("/tmp"):
                 break
             path.chmod(path.stat().st_mode | 0o011)
         shutil.chown(data, "postgres", "postgres")

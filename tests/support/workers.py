@@ -11,11 +11,15 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def worker(log: Path, app: str = "tests.support.worker_tasks", queue: str = "preprocess") -> Iterator[subprocess.Popen[bytes]]:
+def worker(
+    log: Path, app: str = "tests.support.worker_tasks", queue: str = "preprocess"
+) -> Iterator[subprocess.Popen[bytes]]:
     """A Celery worker of `app` on `queue`, killed at the end; settings come from the environment."""
     options = ["worker", "-P", "solo", "-Q", queue, "--without-gossip", "--without-mingle", "--without-heartbeat"]
     with log.open("ab") as out:
-        process = subprocess.Popen([sys.executable, "-m", "celery", "-A", app, *options], cwd=ROOT, stdout=out, stderr=out)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", app, *options], cwd=ROOT, stdout=out, stderr=out
+        )
     try:
         yield process
     finally:

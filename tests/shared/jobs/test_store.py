@@ -16,7 +16,14 @@ pytestmark = pytest.mark.services
 def new(key: str | None = None, digest: str = "a", owner: str = "team", n_shards: int = 2) -> NewJob:
     shards = [{"part": i} for i in range(n_shards)]
     return NewJob(
-        "diffusion.sample", owner, {"n": 4}, shards=shards, total=4, unit="image", idempotency_key=key, request_hash=digest
+        "diffusion.sample",
+        owner,
+        {"n": 4},
+        shards=shards,
+        total=4,
+        unit="image",
+        idempotency_key=key,
+        request_hash=digest,
     )
 
 

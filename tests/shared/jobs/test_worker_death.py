@@ -54,6 +54,7 @@ def test_a_shard_that_kills_its_worker_three_times_fails_the_job(
     job_id = submit(Caller("team"), "preprocess", {}, shards=[{"poison": True}]).job["id"]
     for attempt in range(3):
         with worker(tmp_path / f"{attempt}.log") as process:
+
             def dead(process=process) -> bool:
                 sweep(database, max_attempts=3)
                 return process.poll() is not None
