@@ -1,0 +1,112 @@
+"""The private HTTP edge of the evaluator: `POST /evaluate`, `GET /weights`, `POST /weights/{name}`."""
+
+from typing import Annotated, Any, Literal, Self
+
+from fastapi import APIRouter, Depends, File, Response, UploadFile
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from services.evaluator import service
+from services.evaluator.assessment import Metric
+from services.evaluator.selection import SplitChoice
+from services.evaluator.settings import get_evaluator_settings
+from shared.app import caller, create_service_app
+from shared.errors import TooLarge
+from shared.jobs.submission import Caller
+from shared.tumour import TumourClass
+
+router = APIRouter()
+
+
+class EvaluateRequest(BaseModel):
+    """Which images to compare, by which scores, in which feature space."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    synthetic: str = Field(
+        min_length=1, max_length=64, description="Id of the image set under test.", examples=["set-0a1b2c..."]
+    )
+    real: str = Field(
+        min_length=1,
+        max_length=64,
+        description="Id of the image set to compare it with, best the preprocessed set the model was trained on.",
+        examples=["set-9f8e7d..."],
+    )
+    metrics: list[Metric] = Field(
+        default=list(Metric),
+        min_length=1,
+        max_length=3,
+        description="`fid` (Fréchet distance), `kid` (kernel distance), `is` (Inception score).",
+        examples=[["fid", "kid", "is"]],
+    )
+    features: Literal["inception", "classifier"] = Field(
+        default="inception",
+        description="`inception`: as published, needs `synthmri weights install inception`. "
+        "`classifier`: features of a classifier trained here, needs no download.",
+    )
+    model: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="Id of the classifier for `features: classifier`; by default your newest one.",
+    )
+    tumour_class: TumourClass | None = Field(
+        default=None,
+        alias="class",
+        description="Compare images of this class only; by default the class of a synthetic set that has only one.",
+        examples=["glioma"],
+    )
+    split: SplitChoice = Field(
+        default="Training", description="Real images to compare with; the other split gives the real-vs-real floor."
+    )
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Of every random draw; same seed, same report.")
+    name: str | None = Field(default=None, min_length=1, max_length=200, description="What to call the report.")
+
+    @model_validator(mode="after")
+    def _check_choices(self) -> Self:
+        if len(set(self.metrics)) != len(self.metrics):
+            raise ValueError("metrics names a score twice")
+        if self.model is not None and self.features != "classifier":
+            raise ValueError("model is for features=classifier only")
+        return self
+
+
+@router.post("/evaluate", status_code=202, tags=["evaluate"])
+def evaluate(request: EvaluateRequest, who: Annotated[Caller, Depends(caller)]) -> Response:
+    """Measure how far a synthetic image set is from a real one.
+
+    Answers 202 with the job. When it has succeeded, it names an `evaluation` report: each score with its 95 % interval
+    and its n, beside it the same score for real images against real ones (the floor), the feature space with the hash
+    of its weights, and warnings. `GET /reports/{id}` gives it as json, csv, html and png.
+    """
+    return service.start_evaluation(who, request.model_dump(mode="json", by_alias=True)).response()
+
+
+@router.get("/weights", tags=["weights"])
+def list_weights() -> dict[str, Any]:
+    """List the library weights the platform can use: which are installed, their hashes, how to install them."""
+    return {"items": service.list_library_weights(), "next_cursor": None}
+
+
+@router.post("/weights/{name}", status_code=201, tags=["weights"])
+def install_weights(
+    name: str, file: Annotated[UploadFile | None, File(description="The file as its library publishes it.")] = None
+) -> dict[str, Any]:
+    """Install library weights from an uploaded file, or without one from the library's own source.
+
+    The file is verified by its published hash and stored as safetensors; a wrong or truncated one is refused and
+    nothing is stored. Installing again replaces what was there.
+    """
+    return service.install_library_weights(name, _read_upload(file), file.filename if file else None)
+
+
+def _read_upload(file: UploadFile | None) -> bytes | None:
+    if file is None:
+        return None
+    limit = get_evaluator_settings().weights_max_bytes
+    data = file.file.read(limit + 1)
+    if len(data) > limit:
+        raise TooLarge(f"A weights file may have at most {limit} bytes.", limit=limit)
+    return data
+
+
+app = create_service_app("evaluator", router)

@@ -1,0 +1,198 @@
+"""Start and run evaluations, list and install library weights: check, load, call the science, store."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.evaluator import library_weights
+from services.evaluator.assessment import Floor, Metric, assess
+from services.evaluator.chart import draw_chart
+from services.evaluator.feature_spaces import OFFLINE, build_extractor, find_classifier
+from services.evaluator.features import (
+    FeatureExtractor,
+    ImageFeatures,
+    extract_features,
+)
+from services.evaluator.published_weights import known_weights
+from services.evaluator.reading import SizePx, common_size, read_gray
+from services.evaluator.report import feature_warnings, render_csv, render_html
+from services.evaluator.selection import Images, Selection, floor_halves, select_images, size_warnings
+from services.evaluator.settings import get_evaluator_settings
+from shared.artifacts.store import ArtifactStore, DraftArtifact, get_artifacts
+from shared.jobs.runner import Execution
+from shared.jobs.submission import Accepted, Caller, submit
+from shared.objects import ObjectStore, get_objects
+
+
+def start_evaluation(caller: Caller, request: dict[str, Any]) -> Accepted:
+    """Submit the job once everything it needs is known to be there.
+
+    Raises:
+        ImageSetNotFound: no such set, or not the caller's.
+        NoSuchImages: a set has no image of the class or split.
+        TooFewImages: fewer than two images on a side.
+        WeightsNotInstalled: features=inception without its weights.
+        ModelNotFound: features=classifier without a classifier.
+        NotAClassifier: `model` is of another kind.
+    """
+    artifacts = get_artifacts()
+    selection = _select(artifacts, request, caller.owner)
+    if request["features"] == "inception":
+        library_weights.require_record(get_objects(), "inception", OFFLINE)
+        request = {**request, "model": None}
+    else:
+        request = {**request, "model": find_classifier(artifacts, request["model"], caller.owner).id}
+    return submit(caller, "evaluate", request, total=selection.n_images, unit="image")
+
+
+def finish_evaluation(execution: Execution) -> list[DraftArtifact]:
+    """The evaluation report: features of all images, scores, floor, table, chart and page."""
+    request = execution.request
+    selection = _select(execution.artifacts, request, execution.owner)
+    extractor, space = build_extractor(execution)
+    size_px, n_resized = common_size(_sizes(selection.real), _sizes([*selection.synthetic, *selection.other_real]))
+    synthetic, real, other = _extract_all(execution, selection, extractor, size_px)
+    entries = assess(
+        synthetic,
+        real,
+        _floor(selection, real, other, request),
+        metrics=[Metric(name) for name in request["metrics"]],
+        feature_space=space["name"],
+        seed=request["seed"],
+        progress=execution.progress,
+    )
+    space["n_features"] = int(real.features.shape[1])
+    sizes = (len(selection.synthetic), len(selection.real))
+    warnings = [
+        *feature_warnings(space["name"], space["n_features"], sizes, verified=space["verified"]),
+        *selection.warnings,
+        *_kind_warnings(execution),
+        *size_warnings(selection, n_resized, size_px),
+    ]
+    report = {
+        "synthetic": request["synthetic"],
+        "real": request["real"],
+        "class": selection.tumour_class,
+        "split": request["split"],
+        "n_synthetic": sizes[0],
+        "n_real": sizes[1],
+        "n_other_real": len(selection.other_real),
+        "features": space,
+        "size_px": list(size_px),
+        "seed": request["seed"],
+        "metrics": entries,
+        "warnings": warnings,
+    }
+    return [_draft(execution, report)]
+
+
+def list_library_weights() -> list[dict[str, Any]]:
+    """Every known file of library weights, installed or not."""
+    return library_weights.list_weights(get_objects())
+
+
+def install_library_weights(name: str, data: bytes | None, file_name: str | None) -> dict[str, Any]:
+    """Install weights from an uploaded file or, without one, from the library's own source; returns the record.
+
+    Raises:
+        UnknownWeights: no weights of this name.
+        WeightsTruncated, WeightsHashWrong, WeightsUnreadable: the file is not the published one; nothing is stored.
+        WeightsSourceUnreachable: no file, and the source does not answer.
+    """
+    settings = get_evaluator_settings()
+    weights = known_weights(name)
+    source = f"file {file_name or 'without a name'}"
+    if data is None:
+        source = weights.url
+        data = library_weights.download_weights(
+            weights, timeout_s=settings.weights_timeout_s, max_bytes=settings.weights_max_bytes
+        )
+    return library_weights.install_weights(
+        get_objects(), weights, data, source=source, allow_unverified=settings.allow_unverified_weights
+    )
+
+
+def _select(artifacts: ArtifactStore, request: dict[str, Any], owner: str) -> Selection:
+    synthetic, real = (_images(artifacts, request[side], owner) for side in ("synthetic", "real"))
+    return select_images(synthetic, real, tumour_class=request["class"], split=request["split"])
+
+
+def _images(artifacts: ArtifactStore, set_id: str, owner: str) -> Images:
+    images: Images = artifacts.manifest(artifacts.get(set_id, owner, "image_set"))["images"]
+    return images
+
+
+def _extract_all(
+    execution: Execution, selection: Selection, extractor: FeatureExtractor, size_px: SizePx
+) -> tuple[ImageFeatures, ImageFeatures, ImageFeatures | None]:
+    """Features of the synthetic images, the real ones, and those of the other split, if there are any."""
+    groups = [selection.synthetic, selection.real, selection.other_real]
+    found: list[ImageFeatures] = []
+    done = 0
+    for group in filter(None, groups):
+        images = _read_images(execution.objects, group, size_px)
+        found.append(
+            extract_features(extractor, images, progress=execution.progress, done_before=done, total=selection.n_images)
+        )
+        done += len(group)
+    return found[0], found[1], found[2] if len(found) == 3 else None
+
+
+def _read_images(objects: ObjectStore, images: Images, size_px: SizePx) -> Iterator[NDArray[np.uint8]]:
+    """Each image as (height, width) uint8 in 0..255, read from the store when it is asked for."""
+    for image in images:
+        yield read_gray(objects.get_blob(image["sha256"]), image["name"], size_px)
+
+
+def _sizes(images: Images) -> list[SizePx]:
+    return [(image["width"], image["height"]) for image in images]
+
+
+def _floor(
+    selection: Selection, real: ImageFeatures, other: ImageFeatures | None, request: dict[str, Any]
+) -> Floor | None:
+    """Real images against real ones: the other split against this one, else two halves."""
+    if other is not None:
+        name = "Testing" if request["split"] == "Training" else "Training"
+        return Floor(other, real, f"real {name} against real {request['split']}")
+    halves = floor_halves(selection, request["seed"])
+    if halves is None:
+        return None
+    first, second = (ImageFeatures(real.features[rows], real.probabilities[rows]) for rows in halves)
+    return Floor(first, second, "one half of the real images against the other")
+
+
+def _kind_warnings(execution: Execution) -> list[str]:
+    request = execution.request
+    real = execution.artifacts.get(request["real"], execution.owner, "image_set")
+    found = []
+    if real.kind == "synthetic":
+        found.append("The set given as real is synthetic.")
+    if request["synthetic"] == request["real"]:
+        found.append("Both sides are the same image set.")
+    return found
+
+
+def _draft(execution: Execution, report: dict[str, Any]) -> DraftArtifact:
+    chart = draw_chart(report)
+    files = {"chart.png": chart, "table.csv": render_csv(report), "report.html": render_html(report, chart)}
+    execution.progress.raise_if_cancelled()
+    scores = {entry["metric"]: entry["value"] for entry in report["metrics"]}
+    facts = {key: report[key] for key in ("n_synthetic", "n_real", "split")}
+    parents = [report["synthetic"], report["real"], report["features"]["model"]]
+    name = execution.request.get("name") or f"Evaluation of {report['class'] or 'all classes'}"
+    return DraftArtifact(
+        noun="report",
+        kind="evaluation",
+        name=name,
+        body={
+            "report": report,
+            "objects": {file: execution.objects.put_blob(data) for file, data in files.items()},
+            "seeds": [report["seed"]],
+        },
+        summary={**facts, "features": report["features"]["name"], "scores": scores},
+        tumour_class=report["class"],
+        parents=list(dict.fromkeys(parent for parent in parents if parent)),
+    )
