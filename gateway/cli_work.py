@@ -1,0 +1,154 @@
+"""Commands that start work; each waits with a progress bar unless told not to."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli_output import connected, follow, show
+from shared.client import SynthMRI
+
+Wait = Annotated[bool, typer.Option(help="Wait for the end, with a progress bar.")]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option("--field", "-f", help="Any other field of the request, as name=value; the value may be JSON."),
+]
+ClassName = Annotated[str, typer.Option("--class", help="glioma, meningioma, notumor or pituitary.")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register the commands of this module."""
+    for command in (preprocess, train_diffusion, generate, evaluate, train_classifier, scenario, classify):
+        app.command()(command)
+
+
+def preprocess(
+    ctx: typer.Context,
+    image_set: str,
+    recipe: Annotated[str, typer.Option(help="rigorous, study, or an object as JSON.")] = "rigorous",
+    field: Fields = None,
+    wait: Wait = True,
+) -> None:
+    """Make square gray images of one size from a raw set."""
+    chosen = json.loads(recipe) if recipe.startswith("{") else recipe
+    with connected(ctx) as platform:
+        _finish(platform, platform.preprocess(image_set, chosen, **_read_fields(field)), wait=wait)
+
+
+def train_diffusion(
+    ctx: typer.Context,
+    image_set: str,
+    tumour_class: ClassName,
+    preset: Annotated[str | None, typer.Option(help="study, compact, tiny or tiny-32.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
+    field: Fields = None,
+    wait: Wait = True,
+) -> None:
+    """Train a diffusion model on one class of a preprocessed set."""
+    fields = {"preset": preset, "epochs": epochs, **_read_fields(field)}
+    with connected(ctx) as platform:
+        _finish(platform, platform.train_diffusion(image_set, tumour_class, **fields), wait=wait)
+
+
+def generate(
+    ctx: typer.Context,
+    tumour_class: ClassName,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many images.")],
+    model: Annotated[str | None, typer.Option(help="Diffusion model; default: your newest one of the class.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="ddpm or ddim.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same images.")] = None,
+    field: Fields = None,
+    wait: Wait = True,
+) -> None:
+    """Draw synthetic images."""
+    options = {"model": model, "sampler": sampler, "steps": steps, "seed": seed, **_read_fields(field)}
+    with connected(ctx) as platform:
+        _finish(platform, platform.generate(tumour_class, n, **options), wait=wait)
+
+
+def evaluate(
+    ctx: typer.Context,
+    synthetic: str,
+    real: str,
+    metric: Annotated[list[str] | None, typer.Option(help="fid, kid or is; repeat for several.")] = None,
+    features: Annotated[str | None, typer.Option(help="inception or classifier.")] = None,
+    field: Fields = None,
+    wait: Wait = True,
+) -> None:
+    """Measure how far a synthetic set is from a real one."""
+    fields = {"features": features, **_read_fields(field)}
+    with connected(ctx) as platform:
+        _finish(platform, platform.evaluate(synthetic, real, metric, **fields), wait=wait)
+
+
+def train_classifier(
+    ctx: typer.Context,
+    train: Annotated[str, typer.Argument(help="An image set, or a mix as JSON.")],
+    test: Annotated[str | None, typer.Option(help="Real image set to test on.")] = None,
+    preset: Annotated[str | None, typer.Option(help="study, vgg19 or vgg19-compact.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
+    field: Fields = None,
+    wait: Wait = True,
+) -> None:
+    """Train a tumour classifier."""
+    mix = json.loads(train) if train.startswith("{") else train
+    fields = {"preset": preset, "epochs": epochs, **_read_fields(field)}
+    with connected(ctx) as platform:
+        _finish(platform, platform.train_classifier(mix, test, **fields), wait=wait)
+
+
+def scenario(
+    ctx: typer.Context,
+    real: str,
+    synthetic: Annotated[list[str] | None, typer.Option(help="Synthetic image set; repeat for several.")] = None,
+    preset_scenario: Annotated[
+        str | None, typer.Option("--scenario", help="1 to 6, mini-real, mini-mixed or all.")
+    ] = None,
+    compositions: Annotated[Path | None, typer.Option(exists=True, help="JSON file with compositions.")] = None,
+    field: Fields = None,
+    wait: Wait = True,
+) -> None:
+    """Train classifiers on mixes of real and synthetic images and compare them on real ones."""
+    fields = _read_fields(field)
+    if compositions:
+        fields["compositions"] = json.loads(compositions.read_text())
+    with connected(ctx) as platform:
+        job = platform.run_scenario(real, synthetic or [], scenario=preset_scenario, **fields)
+        _finish(platform, job, wait=wait)
+
+
+def classify(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="One MRI slice.")],
+    model: Annotated[str | None, typer.Option(help="Classifier; default: your newest one.")] = None,
+    explain: Annotated[Path | None, typer.Option(help="Write the heat map to this PNG.")] = None,
+) -> None:
+    """Say which tumour class one MRI slice shows. For research only."""
+    with connected(ctx) as platform:
+        answer = platform.classify(file, model=model, explain=explain is not None)
+    for name, value in list(answer.items()):
+        if explain is not None and isinstance(value, str) and name.startswith("heat_map"):
+            explain.write_bytes(base64.b64decode(value.rpartition(",")[2]))
+            answer[name] = str(explain)
+    show(answer)
+
+
+def _finish(platform: SynthMRI, job: dict[str, Any], *, wait: bool) -> None:
+    show(follow(platform, job) if wait else job)
+
+
+def _read_fields(fields: list[str] | None) -> dict[str, Any]:
+    """`epochs=3` as {"epochs": 3}; what is not JSON is text."""
+    read: dict[str, Any] = {}
+    for field in fields or []:
+        name, equals, value = field.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{field!r} is not name=value.")
+        try:
+            read[name] = json.loads(value)
+        except ValueError:
+            read[name] = value
+    return read
