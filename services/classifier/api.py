@@ -1,0 +1,60 @@
+"""The classifier's HTTP routes: parse, call the service, answer."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, File, Query, Response, UploadFile
+
+from services.classifier import service, serving
+from services.classifier.requests import ScenarioRequest, TrainRequest
+from shared.app import caller, create_service_app
+from shared.errors import TooLarge
+from shared.jobs.submission import Caller
+from shared.settings import get_settings
+
+router = APIRouter(tags=["classifier"])
+
+
+class ImageFileTooLarge(TooLarge):
+    """The uploaded image has more bytes than the platform accepts."""
+
+
+@router.post("/models/classifier", status_code=202)
+def train_classifier(body: TrainRequest, who: Annotated[Caller, Depends(caller)]) -> Response:
+    """Train a tumour classifier on an image set, or on a mix of real and synthetic ones, and test it on real images.
+
+    The job makes a classifier model and a classification report with the confusion matrix. Images of the Testing
+    split are never trained on.
+    """
+    return service.start_training(who, body).response()
+
+
+@router.post("/scenarios", status_code=202)
+def run_scenario(body: ScenarioRequest, who: Annotated[Caller, Depends(caller)]) -> Response:
+    """Find out whether synthetic images help: train on several mixes, test all on the same real images.
+
+    One classifier is trained per composition and seed. The report compares every composition to the first one.
+    """
+    return service.start_scenario(who, body).response()
+
+
+@router.post("/classify")
+def classify(
+    who: Annotated[Caller, Depends(caller)],
+    file: Annotated[UploadFile, File(description="One MRI slice: JPEG, PNG, TIFF or BMP.")],
+    model: Annotated[
+        str | None, Query(max_length=60, description="Classifier to use; default: your newest one.")
+    ] = None,
+    explain: Annotated[bool, Query(description="Add a heat map of what speaks for the class.")] = False,
+) -> dict[str, Any]:
+    """Say which tumour class one MRI slice shows, with the probability of each class.
+
+    The slice is prepared exactly as the classifier's training images were. For research only: not a medical device.
+    """
+    limit = get_settings().image_max_bytes
+    data = file.file.read(limit + 1)
+    if len(data) > limit:
+        raise ImageFileTooLarge(f"The image has more than {limit} bytes; send a single slice.")
+    return serving.classify(serving.warm_models(), who.owner, data, model, explain=explain)
+
+
+app = create_service_app("classifier", router)

@@ -1,0 +1,102 @@
+"""What a caller may ask of the classifier service."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.tumour import TumourClass
+
+PresetName = Literal["study", "vgg19", "vgg19-compact"]
+ArtifactId = Annotated[str, Field(min_length=1, max_length=60)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ClassCount(_Request):
+    """How many images of one class."""
+
+    real: Annotated[int, Field(ge=0)] | Literal["all"] = Field(0, description="Real images, or `all`.")
+    synthetic: int = Field(0, ge=0, description="Synthetic images.")
+
+
+Composition = dict[TumourClass, ClassCount]
+
+
+class Mix(_Request):
+    """Real and synthetic image sets, and how many images of each class to take from them."""
+
+    real: ArtifactId = Field(description="Real image set; its Testing images are never trained on.")
+    synthetic: list[ArtifactId] = Field(default_factory=list, max_length=50, description="Synthetic image sets.")
+    composition: Composition | None = Field(
+        None, description="Images per class; without it all real images and no synthetic ones."
+    )
+
+
+class _TrainingChoices(_Request):
+    preset: PresetName = Field(
+        "vgg19-compact",
+        description="`vgg19-compact` trains in a minute on a CPU; `vgg19` and `study` need the vgg19 library weights.",
+    )
+    epochs: int | None = Field(None, ge=1, le=1000, description="Passes over the data; default: the preset's.")
+    batch_size: int | None = Field(None, ge=1, le=512, description="Images per update; default: the preset's.")
+    learning_rate: float | None = Field(
+        None, gt=0, le=1, allow_inf_nan=False, description="Of Adam; default: the preset's."
+    )
+    size: int | None = Field(None, ge=32, le=512, description="Side of the network's input, pixels.")
+
+
+class TrainRequest(_TrainingChoices):
+    """A classifier to train and test."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"train": "set-4f0c...", "preset": "vgg19-compact", "epochs": 30, "seed": 33}]},
+    )
+
+    train: ArtifactId | Mix = Field(description="An image set, of which all Training images are used, or a mix.")
+    test: ArtifactId | None = Field(
+        None, description="Real image set to test on; default: the Testing images of the training set."
+    )
+    seed: int = Field(33, ge=0, lt=2**31, description="Draws weights, order, augmentation and dropout.")
+    name: str | None = Field(None, min_length=1, max_length=200, description="What to call the model.")
+
+
+class ScenarioRequest(_TrainingChoices):
+    """Classifiers on several compositions and seeds, all tested on the same real images."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "real": "set-4f0c...",
+                    "synthetic": ["set-91ab..."],
+                    "compositions": {
+                        "real only": {"glioma": {"real": 50}, "notumor": {"real": 50}},
+                        "with synthetic": {"glioma": {"real": 50, "synthetic": 64}, "notumor": {"real": 50}},
+                    },
+                    "seeds": [33, 66, 99],
+                }
+            ]
+        },
+    )
+
+    real: ArtifactId = Field(description="Real image set; its Testing images are never trained on.")
+    synthetic: list[ArtifactId] = Field(default_factory=list, max_length=50, description="Synthetic image sets.")
+    test: ArtifactId | None = Field(None, description="Real image set to test on; default: Testing images of `real`.")
+    scenario: str | None = Field(
+        None, max_length=40, description="`1` to `6`, `mini-real`, `mini-mixed` or `all`: the study's compositions."
+    )
+    compositions: dict[Annotated[str, Field(min_length=1, max_length=60)], Composition] | None = Field(
+        None, min_length=1, max_length=50, description="Compositions of your own; the first one is compared to."
+    )
+    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
+        default_factory=lambda: [33, 66, 99], min_length=1, max_length=50, description="One classifier per seed."
+    )
+    updates: Literal["equal", "epochs"] = Field(
+        "equal",
+        description="`equal`: every composition gets the optimizer updates of the largest; `epochs`: as the study did.",
+    )
+    name: str | None = Field(None, min_length=1, max_length=200, description="What to call the report.")

@@ -1,0 +1,147 @@
+"""What a scenario shows: accuracy and F1 per composition over the seeds, beside the first composition's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.classifier.metrics import summarise
+from services.classifier.report import Table, to_png
+from shared.tumour import CLASS_ORDER
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One classifier's test.
+
+    Attributes:
+        composition: name of what it was trained on.
+        seed: training seed.
+        confusion: (4, 4) int64, rows true, columns predicted, in `CLASS_ORDER`.
+        n_real: real training images.
+        n_synthetic: synthetic training images.
+        updates: optimizer updates.
+        train_seconds: time in the training loop.
+    """
+
+    composition: str
+    seed: int
+    confusion: NDArray[np.int64]
+    n_real: int
+    n_synthetic: int
+    updates: int
+    train_seconds: float
+
+
+def summarise_compositions(results: Sequence[SeedResult]) -> list[dict[str, Any]]:
+    """One JSON object per composition, in the order in which they first occur.
+
+    Standard deviations over seeds are sample ones (n - 1); with a single seed they are null. The difference to the
+    first composition is the mean over seeds that both have of the difference within the seed.
+    """
+    names = list(dict.fromkeys(result.composition for result in results))
+    grouped = {name: [r for r in results if r.composition == name] for name in names}
+    first = {r.seed: summarise(r.confusion)["accuracy"] for r in grouped[names[0]]}
+    return [_summarise_one(name, grouped[name], first) for name in names]
+
+
+def scenario_table(compositions: Sequence[dict[str, Any]]) -> Table:
+    """The table of a paper: one row per composition."""
+    heads = ("composition", "real", "synthetic", "updates", "seeds", "accuracy", "sd", "difference")
+    rows = [
+        [
+            entry["name"],
+            str(entry["n_real"]),
+            str(entry["n_synthetic"]),
+            str(entry["updates"]),
+            str(len(entry["accuracy"]["per_seed"])),
+            f"{entry['accuracy']['mean']:.4f}",
+            _or_dash(entry["accuracy"]["sd"]),
+            f"{entry['difference_to_first']['mean']:+.4f}",
+            *(f"{entry['f1'][str(name)]:.4f}" for name in CLASS_ORDER),
+        ]
+        for entry in compositions
+    ]
+    return (*heads, *(f"F1 {name}" for name in CLASS_ORDER)), rows
+
+
+def draw_chart(compositions: Sequence[dict[str, Any]]) -> bytes:
+    """A PNG: test accuracy of every seed as a dot, the mean as a bar mark, the first composition's mean as a line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.3, 1.1 + 0.32 * len(compositions)), layout="constrained")
+    axes = figure.subplots()
+    for k, entry in enumerate(compositions):
+        values = list(entry["accuracy"]["per_seed"].values())
+        colour = "#c4541d" if entry["n_synthetic"] else "#1f4e79"
+        axes.plot(values, [k] * len(values), "o", color=colour, alpha=0.55, markersize=5)
+        axes.plot(entry["accuracy"]["mean"], k, "|", color=colour, markersize=15, markeredgewidth=2.2)
+    axes.axvline(compositions[0]["accuracy"]["mean"], color="#888888", linewidth=0.8, linestyle="--", zorder=0)
+    axes.set_yticks(range(len(compositions)), [entry["name"] for entry in compositions], fontsize=8)
+    axes.set_ylim(len(compositions) - 0.5, -0.5)
+    axes.margins(x=0.08)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.set_xlabel("accuracy on real test images (dot: one seed; bar: mean)", fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.plot([], [], "o", color="#1f4e79", label="real only")
+    axes.plot([], [], "o", color="#c4541d", label="with synthetic")
+    axes.legend(fontsize=7, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
+    return to_png(figure)
+
+
+def scenario_notes(compositions: Sequence[dict[str, Any]], n_test: int, updates: str, n_leaked: int) -> list[str]:
+    """What a reader must know before believing a difference."""
+    accuracy = compositions[0]["accuracy"]["mean"]
+    # Standard error of a proportion: sqrt(p (1 - p) / n).
+    error = (accuracy * (1 - accuracy) / max(1, n_test)) ** 0.5
+    notes = [
+        f"Tested on {n_test} real images; the standard error of an accuracy of {accuracy:.3f} is {error:.3f}.",
+        "Standard deviations are sample ones over the seeds; seeds change weights and order, not the chosen images.",
+        "Every composition was trained for the same number of updates, those of the largest."
+        if updates == "equal"
+        else "Epochs are fixed, so compositions with more images were also trained for more updates.",
+    ]
+    if n_leaked:
+        notes.append(f"{n_leaked} test images are byte-identical to a real training image; accuracies are too high.")
+    return notes
+
+
+def _summarise_one(name: str, results: Sequence[SeedResult], first: dict[int, float]) -> dict[str, Any]:
+    per_seed = {r.seed: summarise(r.confusion) for r in results}
+    accuracies = [summary["accuracy"] for summary in per_seed.values()]
+    differences = [summary["accuracy"] - first[seed] for seed, summary in per_seed.items() if seed in first]
+    return {
+        "name": name,
+        "n_real": results[0].n_real,
+        "n_synthetic": results[0].n_synthetic,
+        "updates": results[0].updates,
+        "train_seconds": round(sum(r.train_seconds for r in results), 1),
+        "accuracy": {
+            "mean": float(np.mean(accuracies)),
+            "sd": _sample_sd(accuracies),
+            "per_seed": {str(seed): summary["accuracy"] for seed, summary in per_seed.items()},
+        },
+        "difference_to_first": {
+            "mean": float(np.mean(differences)) if differences else 0.0,
+            "sd": _sample_sd(differences),
+        },
+        **{
+            measure: {
+                str(tumour): float(np.mean([s["per_class"][str(tumour)][measure] for s in per_seed.values()]))
+                for tumour in CLASS_ORDER
+            }
+            for measure in ("precision", "recall", "f1")
+        },
+        "macro_f1": float(np.mean([summary["macro"]["f1"] for summary in per_seed.values()])),
+        "confusion_per_seed": {str(r.seed): r.confusion.tolist() for r in results},
+    }
+
+
+def _sample_sd(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _or_dash(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

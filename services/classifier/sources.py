@@ -1,0 +1,151 @@
+"""Image sets as the classifier sees them: which images may be trained on, which are for testing, and their pixels."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from services.classifier.scenarios.composition import Composition, Selection, select
+from shared.artifacts.store import Artifact, ArtifactStore
+from shared.errors import InvalidInput
+from shared.objects import ObjectStore
+from shared.progress import Progress
+from shared.tumour import CLASS_ORDER, Split, TumourClass
+
+if TYPE_CHECKING:
+    from services.classifier.scenarios.run import LabelledImages
+
+READ_THREADS = 8
+READ_AT_ONCE = 64
+
+
+class NoTestImages(InvalidInput):
+    """There is no real image to test on."""
+
+
+class NotARealSet(InvalidInput):
+    """Synthetic images were given where real ones are needed."""
+
+
+class NotASyntheticSet(InvalidInput):
+    """Real images were given where synthetic ones are needed."""
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One stored image: its class and the hash of its bytes."""
+
+    tumour_class: TumourClass
+    sha256: str
+
+
+Records = dict[str, ImageRecord]
+"""Records by key; a key is `<set id>/<name>`, since names are unique only within a set."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """All images a request may use."""
+
+    real: Records
+    synthetic: Records
+    test: Records
+    recipe: dict[str, Any] | None
+    set_ids: list[str]
+
+    def select(self, composition: Composition) -> Selection:
+        """The images of this composition's first phase; the selection's names are keys."""
+        return select(composition, pool(self.real), pool(self.synthetic))
+
+    def count_leaked(self, selection: Selection) -> int:
+        """Test images whose bytes are also among the selected real ones."""
+        trained_on = {self.real[key].sha256 for _, key in selection.real}
+        return sum(record.sha256 in trained_on for record in self.test.values())
+
+
+def open_sources(
+    artifacts: ArtifactStore, owner: str, real_id: str, synthetic_ids: Sequence[str], test_id: str | None
+) -> Sources:
+    """Read the manifests and sort the images into real training, synthetic and test images.
+
+    Raises:
+        ImageSetNotFound: no such set, or somebody else's.
+        NotARealSet, NotASyntheticSet: a set is of the other kind.
+        NoTestImages: nothing to test on.
+    """
+    real_set = _real_set(artifacts, owner, real_id)
+    manifest = artifacts.manifest(real_set)
+    test_set = _real_set(artifacts, owner, test_id) if test_id else real_set
+    test = _records(artifacts.manifest(test_set), [Split.TESTING])
+    if not test and test_set.id != real_set.id:
+        test = _records(artifacts.manifest(test_set), [None])
+    if not test:
+        raise NoTestImages(
+            f"The image set {test_set.id} has no Testing images of the four classes; upload images as "
+            "Testing/<class>/<file>, or name another real set as `test`."
+        )
+    synthetic: Records = {}
+    for set_id in synthetic_ids:
+        artifact = artifacts.get(set_id, owner, "image_set")
+        if artifact.kind != "synthetic":
+            raise NotASyntheticSet(f"The image set {set_id} is {artifact.kind}, not synthetic; name it as `real`.")
+        synthetic |= _records(artifacts.manifest(artifact), [*Split, None])
+    set_ids = list(dict.fromkeys([real_set.id, *synthetic_ids, test_set.id]))
+    real = _records(manifest, [Split.TRAINING, None])
+    return Sources(real, synthetic, test, manifest.get("recipe"), set_ids)
+
+
+def pool(records: Records) -> dict[TumourClass, list[str]]:
+    """The keys per class, in the order of the sets."""
+    keys: dict[TumourClass, list[str]] = {name: [] for name in CLASS_ORDER}
+    for key, record in records.items():
+        keys[record.tumour_class].append(key)
+    return keys
+
+
+def load_images(
+    objects: ObjectStore, records: Sequence[ImageRecord], size_px: int, progress: Progress
+) -> "LabelledImages":
+    """Read, decode to gray and fit to the network's size.
+
+    Args:
+        objects: where the bytes are.
+        records: which images.
+        size_px: side of the result in pixels.
+        progress: asked between pieces whether to go on.
+    """
+    import numpy as np
+
+    from services.classifier.inference import decode_gray, fit_size
+    from services.classifier.scenarios.run import LabelledImages
+
+    def load(record: ImageRecord) -> Any:
+        return fit_size(decode_gray(objects.get_blob(record.sha256)), size_px)
+
+    images: list[Any] = []
+    with ThreadPoolExecutor(READ_THREADS) as threads:
+        for start in range(0, len(records), READ_AT_ONCE):
+            progress.raise_if_cancelled()
+            images += threads.map(load, records[start : start + READ_AT_ONCE])
+    stacked = np.stack(images) if images else np.empty((0, size_px, size_px), np.uint8)
+    indices = np.array([CLASS_ORDER.index(record.tumour_class) for record in records], np.int64)
+    return LabelledImages(stacked, indices)
+
+
+def _real_set(artifacts: ArtifactStore, owner: str, set_id: str) -> Artifact:
+    artifact = artifacts.get(set_id, owner, "image_set")
+    if artifact.kind == "synthetic":
+        raise NotARealSet(
+            f"The image set {set_id} is synthetic. Classifiers are tested on real images, and synthetic ones are "
+            "added by `synthetic` with a `composition`."
+        )
+    return artifact
+
+
+def _records(manifest: dict[str, Any], splits: Sequence[Split | None]) -> Records:
+    known = {str(name) for name in CLASS_ORDER}
+    return {
+        f"{manifest['id']}/{image['name']}": ImageRecord(TumourClass(image["class"]), image["sha256"])
+        for image in manifest["images"]
+        if image["class"] in known and image["split"] in splits
+    }
