@@ -1,0 +1,92 @@
+"""kill -9 of anything in the middle of the work: the job goes on, and the images are those of a quiet run."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.client import SynthMRI
+from tests.e2e.embedded_platform import PROJECT, EmbeddedPlatform, made
+from tests.support.workers import wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+
+N = 600
+CHOICES = {"seed": 11, "steps": 8}
+
+
+def start(client: SynthMRI, model: str) -> str:
+    return str(client.generate("glioma", N, model=model, **CHOICES)["id"])
+
+
+def hashes(client: SynthMRI, job_id: str) -> list[str]:
+    images = client.images(made(client.wait(job_id), "image_set"))
+    return [image["sha256"] for image in images]
+
+
+def in_the_middle(client: SynthMRI, job_id: str) -> None:
+    """Return when some of the images are drawn and most are not."""
+    wait_for(lambda: client.job(job_id)["progress"]["done"] >= 64, timeout_s=120)
+    assert client.job(job_id)["status"] == "running"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(client: SynthMRI, glioma_model: str) -> list[str]:
+    drawn = hashes(client, start(client, glioma_model))
+    assert len(set(drawn)) == N
+    return drawn
+
+
+@pytest.mark.parametrize("victim", ["diffusion-sample-worker", "redis", "gateway", "sweeper", "s3"])
+def test_a_killed_process_loses_and_doubles_nothing(
+    platform: EmbeddedPlatform, client: SynthMRI, glioma_model: str, undisturbed: list[str], victim: str
+) -> None:
+    job_id = start(client, glioma_model)
+    in_the_middle(client, job_id)
+    os.kill(platform.pid_of(victim), signal.SIGKILL)
+    assert hashes(client, job_id) == undisturbed
+
+
+@pytest.fixture
+def second_sampler(platform: EmbeddedPlatform, tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A second worker on the sampling queue, with the settings of the first."""
+    pid = platform.pid_of("diffusion-sample-worker")
+    environ = dict(
+        line.split("=", 1) for line in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in line
+    )
+    command = Path(f"/proc/{pid}/cmdline").read_text().strip("\0").split("\0")
+    command = [word.replace("diffusion.sample@%h", "second.sample@%h") for word in command]
+    with (tmp_path / "second.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=PROJECT, env=environ, stdout=log, stderr=log)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_two_workers_draw_what_one_draws(
+    platform: EmbeddedPlatform,
+    client: SynthMRI,
+    glioma_model: str,
+    undisturbed: list[str],
+    second_sampler: "subprocess.Popen[bytes]",
+) -> None:
+    time.sleep(8)  # the second worker's imports
+    assert hashes(client, start(client, glioma_model)) == undisturbed
+    assert second_sampler.poll() is None
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(
+    platform: EmbeddedPlatform, client: SynthMRI, prepared: str
+) -> None:
+    choices = {"preset": "tiny-32", "epochs": 120, "seed": 3}
+    undisturbed = client.wait(client.train_diffusion(prepared, "pituitary", **choices)["id"])
+    job_id = client.train_diffusion(prepared, "pituitary", **choices)["id"]
+    wait_for(lambda: client.job(job_id)["progress"]["done"] > 40, timeout_s=120)
+    os.kill(platform.pid_of("diffusion-train-worker"), signal.SIGKILL)
+    killed = client.wait(job_id)
+    weights = [client.model(made(job, "model"))["objects"]["weights"] for job in (undisturbed, killed)]
+    assert weights[0] == weights[1]
