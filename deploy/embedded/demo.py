@@ -82,10 +82,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.embedded.demo", description=__doc__)
     parser.add_argument("--data", type=Path, help="a folder of MRIs by split and class; without it phantoms are drawn")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where the pictures go")
+    parser.add_argument("--epochs", type=int, default=DIFFUSION_EPOCHS, help="how long the diffusion model trains")
     options = parser.parse_args(arguments)
     console = Console()
     try:
-        run_demo(console, options.data, options.output)
+        run_demo(console, options.data, options.output, options.epochs)
     except (CannotStart, ApiProblem, JobUnsuccessful) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -95,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run_demo(console: Console, data: Path | None, output: Path) -> None:
+def run_demo(console: Console, data: Path | None, output: Path, epochs: int = DIFFUSION_EPOCHS) -> None:
     """Do every step, and leave pictures and a summary in `output`; the platform is left running."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
@@ -105,7 +106,7 @@ def run_demo(console: Console, data: Path | None, output: Path) -> None:
         up(os.environ)
         with connect(folder) as platform:
             story = Story(platform, console)
-            tell(story, images)
+            tell(story, images, epochs)
             write_report(story.platform, story.stages, story.results, images, output)
     console.print((output / "summary.md").read_text(), markup=False, highlight=False)
     console.print(f"The demo took {time.monotonic() - began:.0f} s; its pictures are in {output}/.", highlight=False)
@@ -119,12 +120,12 @@ def connect(folder: DataFolder) -> SynthMRI:
     return SynthMRI(folder.read_state()["url"], folder.api_key.read_text().strip())
 
 
-def tell(story: Story, images: DemoImages) -> None:
+def tell(story: Story, images: DemoImages, epochs: int) -> None:
     """All stages in order; each reads what the ones before it left in `story.results`."""
     story.console.print(f"Images: {images.origin}", highlight=False)
     upload(story, images)
     preprocess(story)
-    train_diffusion(story)
+    train_diffusion(story, epochs)
     generate(story)
     train_classifier(story)
     evaluate(story)
@@ -151,12 +152,10 @@ def preprocess(story: Story) -> None:
         )
 
 
-def train_diffusion(story: Story) -> None:
+def train_diffusion(story: Story, epochs: int) -> None:
     """Preprocessed set -> diffusion model of glioma."""
     with story.stage("Train a tiny DDPM on glioma") as said:
-        job = story.platform.train_diffusion(
-            story.results["real"], "glioma", preset="tiny", epochs=DIFFUSION_EPOCHS, seed=SEED
-        )
+        job = story.platform.train_diffusion(story.results["real"], "glioma", preset="tiny", epochs=epochs, seed=SEED)
         story.results["diffusion"] = artifact_of(story.run_job("predict the noise, 64 px", job), "model")
         card = story.platform.model(story.results["diffusion"])["card"]
         story.results["losses"] = card["epoch_losses"]

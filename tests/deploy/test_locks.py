@@ -52,19 +52,3 @@ def test_make_without_a_target_explains_every_target() -> None:
     shown = subprocess.run(["make", "-s"], cwd=PROJECT, check=True, capture_output=True, text=True).stdout
     for target in ("setup", "demo", "up", "down", "status", "logs", "test", "lint", "fmt", "types", "bench", "lock"):
         assert f"make {target} " in shown
-        "setup",
-        "demo",
-        "up",
-        "down",
-        "status",
-        "logs",
-        "test",
-        "test-unit",
-        "lint",
-        "fmt",
-        "types",
-        "bench",
-        "openapi",
-        "lock",
-        "clean",
-    ]
