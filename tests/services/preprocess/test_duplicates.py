@@ -1,0 +1,56 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.preprocess.duplicates import HashedImage, find_duplicates, find_leaks, hash_pixels
+
+IMAGES = [
+    HashedImage("Training/glioma/a.png", "Training", "glioma", "1"),
+    HashedImage("Training/glioma/b.png", "Training", "glioma", "1"),
+    HashedImage("Training/notumor/c.png", "Training", "notumor", "1"),
+    HashedImage("Training/glioma/d.png", "Training", "glioma", "2"),
+    HashedImage("Testing/glioma/e.png", "Testing", "glioma", "1"),
+    HashedImage("Testing/glioma/f.png", "Testing", "glioma", "3"),
+]
+
+
+def test_hash_sees_every_pixel_and_the_shape():
+    zeros = np.zeros((4, 6), np.uint8)
+    one = zeros.copy()
+    one[3, 5] = 1
+    assert len({hash_pixels(zeros), hash_pixels(one), hash_pixels(zeros.reshape(6, 4))}) == 3
+
+
+def test_hash_does_not_depend_on_memory_layout():
+    pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    assert hash_pixels(np.asfortranarray(pixels)) == hash_pixels(pixels)
+    assert hash_pixels(pixels[:, ::-1]) == hash_pixels(pixels[:, ::-1].copy())
+
+
+def test_duplicates_stay_within_their_split_and_the_first_is_kept():
+    (group,) = find_duplicates(IMAGES)
+    assert group.kept == "Training/glioma/a.png"
+    assert group.removed == ("Training/glioma/b.png", "Training/notumor/c.png")
+
+
+def test_a_group_names_the_classes_it_mixes():
+    (group,) = find_duplicates(IMAGES)
+    assert group.classes == ("glioma", "notumor")
+
+
+def test_a_leak_names_both_images():
+    (leak,) = find_leaks(IMAGES)
+    assert (leak.testing, leak.training) == ("Testing/glioma/e.png", "Training/glioma/a.png")
+
+
+def test_images_without_a_split_are_no_leak():
+    assert find_leaks([HashedImage("a", None, None, "1"), HashedImage("b", None, None, "1")]) == []
+
+
+@given(st.lists(st.tuples(st.sampled_from(["Training", "Testing", None]), st.integers(0, 5))))
+def test_removing_the_removed_leaves_every_image_once(drawn):
+    images = [HashedImage(str(index), split, None, str(key)) for index, (split, key) in enumerate(drawn)]
+    removed = {name for group in find_duplicates(images) for name in group.removed}
+    left = [(image.split, image.pixel_hash) for image in images if image.name not in removed]
+    assert len(left) == len(set(left))
+    assert set(left) == {(image.split, image.pixel_hash) for image in images}
