@@ -139,15 +139,16 @@ def test_bootstrap_spread_is_the_spread_over_fresh_samples() -> None:
     assert resampled == pytest.approx(fresh, rel=0.4)
 
 
-def test_six_hundred_against_867_images_take_under_half_a_second() -> None:
+def test_six_hundred_against_867_images_take_under_half_a_second_of_two_cores() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(600, 2048)), rng.normal(size=(867, 2048))
     seconds = []
-    for _ in range(3):  # the best of three, since other processes share the machine
-        started = time.perf_counter()
+    for _ in range(3):
+        # CPU time of all threads: it does not grow when other processes share the machine, as wall time does.
+        started = time.process_time()
         frechet_distance(x, y)
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 0.5
+        seconds.append(time.process_time() - started)
+    assert min(seconds) < 2 * 0.5
 
 
 def test_refusals() -> None:
