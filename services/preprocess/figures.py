@@ -21,7 +21,7 @@ _COLOURS = {
 def draw_counts(before: Counts, after: Counts) -> bytes:
     """A PNG bar chart: images of each class and split, as uploaded (pale) and as kept (full)."""
     labels = [(split, tumour_class) for split, row in before.items() for tumour_class in row]
-    figure, (axes,) = _figure(1, width=max(5.0, 0.9 * len(labels)))
+    figure, (axes,) = _figure(1, width=max(5.0, 1.15 * len(labels)))
     raw = [before[split][tumour_class] for split, tumour_class in labels]
     kept = [after.get(split, {}).get(tumour_class, 0) for split, tumour_class in labels]
     colours = [_COLOURS.get(tumour_class, "#808080") for _, tumour_class in labels]

@@ -11,7 +11,7 @@ from shared.tumour import TumourClass
 Interpolation = Literal["bilinear", "area"]
 
 ASPECT_TOLERANCE = 0.1  # study 2.1, step 2: notumor keeps 0.9 W <= H <= 1.1 W and 0.9 H <= W <= 1.1 H
-_BACKGROUND_PERCENTILE = 10.0
+_BACKGROUND_PERCENTILE = 5.0
 
 
 def is_nearly_square(width: int, height: int, tolerance: float = ASPECT_TOLERANCE) -> bool:
@@ -45,12 +45,12 @@ def resize(pixels_u8: NDArray[np.uint8], width: int, height: int, interpolation:
 
 
 def background_level(pixels_u8: NDArray[np.uint8]) -> int:
-    """The gray level to pad with: the 10th percentile of the outermost pixels.
+    """The gray level to pad with: the 5th percentile of the image.
 
-    Black bars around a scan whose background is not black would tell a classifier which images were not square.
+    Black bars around a scan whose background is not black would tell a classifier which images were not square. The border
+    alone is no guide: some images of the data set have a white frame.
     """
-    border = np.concatenate([pixels_u8[0], pixels_u8[-1], pixels_u8[:, 0], pixels_u8[:, -1]])
-    return int(np.percentile(border, _BACKGROUND_PERCENTILE))
+    return int(np.percentile(pixels_u8, _BACKGROUND_PERCENTILE))
 
 
 def fit_square(

@@ -61,3 +61,9 @@ def test_padding_is_as_dark_as_the_scans_own_background():
     pixels = np.full((40, 60), 12, np.uint8)
     pixels[10:30, 20:60] = 220  # the head touches one border
     assert background_level(pixels) == 12
+
+
+def test_a_white_frame_does_not_set_the_padding():
+    pixels = np.full((40, 60), 12, np.uint8)
+    pixels[[0, -1]] = pixels[:, [0, -1]] = 255
+    assert background_level(pixels) == 12
