@@ -47,8 +47,8 @@ def resize(pixels_u8: NDArray[np.uint8], width: int, height: int, interpolation:
 def background_level(pixels_u8: NDArray[np.uint8]) -> int:
     """The gray level to pad with: the 5th percentile of the image.
 
-    Black bars around a scan whose background is not black would tell a classifier which images were not square. The border
-    alone is no guide: some images of the data set have a white frame.
+    Black bars around a scan whose background is not black would tell a classifier which images were not square. The
+    border alone is no guide: some images of the data set have a white frame.
     """
     return int(np.percentile(pixels_u8, _BACKGROUND_PERCENTILE))
 
