@@ -29,7 +29,7 @@ class NoisePredictor(DiffusionModelUNet):
         self.patch_px = config.patch_px
 
     def forward(self, x_t: Tensor, timesteps: Tensor) -> Tensor:  # type: ignore[override]  # No other inputs here.
-        """Predicted noise eps_hat, (N, 1, H, W), in x_t, (N, 1, H, W), at `timesteps`, (N,) int64 in 0..T-1."""
+        """Predicted noise (or velocity), (N, 1, H, W), in x_t, (N, 1, H, W), at `timesteps`, (N,) int64 in 0..T-1."""
         folded = F.pixel_unshuffle(x_t, self.patch_px)  # (N, p^2, H/p, W/p)
         return F.pixel_shuffle(super().forward(folded, timesteps), self.patch_px)
 

@@ -51,6 +51,10 @@ class ScheduleConfig(_Frozen):
     train_steps: int = Field(1000, ge=2, description="Diffusion steps T the network is trained on.")
     beta_start: float = Field(1e-4, gt=0, lt=1, description="Noise variance added by the first step.")
     beta_end: float = Field(2e-2, gt=0, lt=1, description="Noise variance added by the last step.")
+    prediction: Literal["epsilon", "v_prediction"] = Field(
+        "epsilon",
+        description="What the network predicts: the noise eps, or the velocity sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x_0.",
+    )
     clip: bool = Field(True, description="Whether the predicted clean image is clipped to [-1, 1] while sampling.")
 
 

@@ -38,11 +38,11 @@ class Sampler(ABC):
         return len(self.timesteps)
 
     @abstractmethod
-    def step(self, eps: Tensor, i: int, x_t: Tensor, noise: Tensor | None) -> Tensor:
+    def step(self, predicted: Tensor, i: int, x_t: Tensor, noise: Tensor | None) -> Tensor:
         """The less noisy x_(t-1) after step i.
 
         Args:
-            eps: (N, 1, H, W) float32, the network's prediction of the noise in `x_t`.
+            predicted: (N, 1, H, W) float32, what the network says of `x_t`: eps, or v if the schedule has it so.
             i: which step, 0..S-1.
             x_t: (N, 1, H, W) float32.
             noise: (N, 1, H, W) float32, standard normal, where `noisy`; ignored after the last step.
@@ -56,16 +56,23 @@ class DDPMSampler(Sampler):
 
     def __init__(self, schedule: ScheduleConfig, steps: int) -> None:
         scheduler = DDPMScheduler(
-            steps, beta_start=schedule.beta_start, beta_end=schedule.beta_end, clip_sample=schedule.clip
+            steps,
+            clip_sample=schedule.clip,
+            prediction_type=schedule.prediction,
+            beta_start=schedule.beta_start,
+            beta_end=schedule.beta_end,
         )
         super().__init__(_respace(scheduler, schedule, steps))
         self._scheduler = scheduler
 
-    def step(self, eps: Tensor, i: int, x_t: Tensor, noise: Tensor | None) -> Tensor:
+    def step(self, predicted: Tensor, i: int, x_t: Tensor, noise: Tensor | None) -> Tensor:
         """The ancestral step; MONAI's `step` with the noise passed in, since one generator cannot seed each image."""
         scheduler, t = self._scheduler, len(self) - 1 - i
         alpha_bar = scheduler.alphas_cumprod[t]
-        x_0 = (x_t - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5  # eq. 15
+        if scheduler.prediction_type == "v_prediction":
+            x_0 = alpha_bar**0.5 * x_t - (1 - alpha_bar) ** 0.5 * predicted  # arXiv:2202.00512, appendix D
+        else:
+            x_0 = (x_t - (1 - alpha_bar) ** 0.5 * predicted) / alpha_bar**0.5  # eq. 15
         if scheduler.clip_sample:
             x_0 = x_0.clamp(*scheduler.clip_sample_values)
         mean: Tensor = scheduler._get_mean(t, x_0, x_t)  # eq. 7
@@ -81,14 +88,18 @@ class DDIMSampler(Sampler):
 
     def __init__(self, schedule: ScheduleConfig, steps: int) -> None:
         scheduler = DDIMScheduler(
-            steps, beta_start=schedule.beta_start, beta_end=schedule.beta_end, clip_sample=schedule.clip
+            steps,
+            clip_sample=schedule.clip,
+            prediction_type=schedule.prediction,
+            beta_start=schedule.beta_start,
+            beta_end=schedule.beta_end,
         )
         super().__init__(_respace(scheduler, schedule, steps))
         self._scheduler = scheduler
 
-    def step(self, eps: Tensor, i: int, x_t: Tensor, noise: Tensor | None = None) -> Tensor:  # noqa: ARG002 no chance in it
+    def step(self, predicted: Tensor, i: int, x_t: Tensor, noise: Tensor | None = None) -> Tensor:  # noqa: ARG002 no chance in it
         """MONAI's DDIM step; `noise` is not used."""
-        x_prev: Tensor = self._scheduler.step(eps, len(self) - 1 - i, x_t, eta=0.0)[0]
+        x_prev: Tensor = self._scheduler.step(predicted, len(self) - 1 - i, x_t, eta=0.0)[0]
         return x_prev
 
 

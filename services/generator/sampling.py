@@ -56,7 +56,7 @@ def sample_images(
     """Yield (index, image) for each index of `plan`, batch after batch; an image is (size_px, size_px) uint8.
 
     Args:
-        network: predicts eps from (x_t, timesteps), see `network.build_network`; already on `device`.
+        network: predicts eps or v from (x_t, timesteps), see `network.build_network`; already on `device`.
         sampler: the reverse process.
         plan: which images, and how.
         progress: told of each batch, and asked at each denoising step whether to go on.
@@ -98,10 +98,10 @@ def denoise_batch(
     x_t = _draw_noise(generators, shape).to(device)  # x_T ~ N(0, I)
     for i, t in enumerate(sampler.timesteps):
         progress.raise_if_cancelled()
-        eps = network(x_t, torch.full((plan.batch_size,), t, device=device))
+        predicted = network(x_t, torch.full((plan.batch_size,), t, device=device))
         last = i == len(sampler) - 1
         noise = _draw_noise(generators, shape).to(device) if sampler.noisy and not last else None
-        x_t = sampler.step(eps, i, x_t, noise)
+        x_t = sampler.step(predicted, i, x_t, noise)
     return x_t
 
 

@@ -1,4 +1,4 @@
-"""Training: the loop that teaches a network to predict the noise in an image, and can stop and go on without a trace.
+"""Training: the loop that teaches a network to tell noise from image, and can stop and go on without a trace.
 
 Everything random at update k, the images of its batch, their timesteps t and the noise eps, is drawn on the CPU from
 generators seeded by (seed, k), so that no random state needs saving. On a CPU, with the same number of threads, a
@@ -137,7 +137,11 @@ class _Run:
         x_t = self._schedule.add_noise(x_0, eps, t)  # eq. 4
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
             predicted = self._network(x_t, t)
-        loss = F.mse_loss(predicted.float(), eps)  # L_simple, eq. 14
+        if self._preset.schedule.prediction == "v_prediction":
+            target = self._schedule.get_velocity(x_0, eps, t)  # Salimans & Ho 2022, arXiv:2202.00512, section 4
+        else:
+            target = eps
+        loss = F.mse_loss(predicted.float(), target)  # L_simple, eq. 14
         loss_value = loss.item()
         if not math.isfinite(loss_value):
             raise TrainingDiverged(
