@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deploy.embedded.api_key import ensure_api_key
+from deploy.embedded.api_key import prepare_database
 from deploy.embedded.console import say
 from deploy.embedded.credentials import Credentials, load_credentials
 from deploy.embedded.folder import DataFolder, write_private
@@ -60,7 +60,7 @@ def _prepare(
     write_private(_configuration_path(folder), supervisor_configuration(folder, processes))
     # This process uses the platform's own code from here on, which reads its settings from the environment.
     os.environ.update(environment)
-    ensure_api_key(folder.api_key)
+    prepare_database(folder.api_key)
     folder.write_state({"url": plan.url, "processes": [process.name for process in processes]})
 
 

@@ -55,9 +55,7 @@ def test_a_killed_process_loses_and_doubles_nothing(
 def second_sampler(platform: EmbeddedPlatform, tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """A second worker on the sampling queue, with the settings of the first."""
     pid = platform.pid_of("diffusion-sample-worker")
-    environ = dict(
-        line.split("=", 1) for line in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in line
-    )
+    environ = dict(line.split("=", 1) for line in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in line)
     command = Path(f"/proc/{pid}/cmdline").read_text().strip("\0").split("\0")
     command = [word.replace("diffusion.sample@%h", "second.sample@%h") for word in command]
     with (tmp_path / "second.log").open("wb") as log:

@@ -4,12 +4,13 @@ import io
 import zipfile
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
 from shared.client import ApiProblem, JobUnsuccessful, SynthMRI
-from tests.e2e.embedded_platform import made
+from tests.e2e.embedded_platform import EmbeddedPlatform, made
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -53,6 +54,20 @@ def test_the_same_seed_gives_the_same_images_and_a_prefix(client: SynthMRI, glio
     again = made(client.wait(client.generate("glioma", 23, model=glioma_model, steps=10, seed=5)["id"]), "image_set")
     first = [image["sha256"] for image in client.images(synthetic)]
     assert [image["sha256"] for image in client.images(again)] == first[:23]
+
+
+def test_an_idempotency_key_makes_one_job_and_refuses_another_request(
+    platform: EmbeddedPlatform, glioma_model: str
+) -> None:
+    headers = {"Authorization": f"Bearer {platform.api_key}", "Idempotency-Key": "main-job-1"}
+    with httpx.Client(base_url=platform.base_url, headers=headers, timeout=60) as http:
+        path = f"/generate?class=glioma&steps=2&model={glioma_model}"
+        first, again = (http.post(f"{path}&n=2") for _ in range(2))
+        other = http.post(f"{path}&n=3")
+    assert first.status_code == again.status_code == 202
+    assert first.headers["Location"] == f"/jobs/{first.json()['id']}"
+    assert again.json()["id"] == first.json()["id"]
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
 
 
 def test_a_contact_sheet_and_a_thumbnail_are_pngs(client: SynthMRI, prepared: str, synthetic: str) -> None:
