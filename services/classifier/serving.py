@@ -96,7 +96,7 @@ def classify(models: WarmModels, owner: str, data: bytes, model_id: str | None, 
         owner: whose models may be used.
         data: the uploaded file.
         model_id: None takes the owner's newest classifier.
-        explain: adds a heat map, which takes 64 further calls of the network.
+        explain: adds a heat map of the parts of the image that speak for the class.
 
     Raises:
         ModelNotFound: see `WarmModels.choose`.
@@ -119,9 +119,10 @@ def classify(models: WarmModels, owner: str, data: bytes, model_id: str | None, 
         "warnings": _warnings(data, image_u8, float(probabilities[best])),
     }
     if explain:
-        from services.classifier.explain import draw_heat_map, occlusion_map
+        from services.classifier.explain import draw_heat_map
+        from services.classifier.explain import explain as explain_answer
 
-        png = draw_heat_map(image_u8, occlusion_map(trained, image_u8, best))
+        png = draw_heat_map(image_u8, explain_answer(trained, image_u8, best))
         answer["heat_map"] = "data:image/png;base64," + base64.b64encode(png).decode()
     return answer
 

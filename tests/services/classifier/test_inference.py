@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.classifier.explain import draw_heat_map, occlusion_map
 from services.classifier.inference import (
     ImageUnreadable,
     TrainedNetwork,
@@ -110,16 +109,3 @@ def test_decode_gray_reads_what_was_stored_and_refuses_the_rest(shapes: Shapes) 
     assert np.array_equal(decode_gray(stored), shapes[0][0])
     with pytest.raises(ImageUnreadable):
         decode_gray(b"not an image")
-
-
-def test_the_heat_map_shows_where_the_belief_comes_from(shapes: Shapes) -> None:
-    network = build_network(CONFIG)
-    trained = TrainedNetwork(network, CONFIG)
-    drops = occlusion_map(trained, shapes[0][0], 0)
-    assert drops.shape == (8, 8)
-    hidden = shapes[0][0].copy()
-    hidden[4:8, 12:16] = round(float(hidden.mean()))
-    belief = predict(trained, np.stack([shapes[0][0], hidden]))[:, 0]
-    assert drops[1, 3] == pytest.approx(belief[0] - belief[1], abs=1e-6)
-    png = draw_heat_map(shapes[0][0], drops)
-    assert cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR).shape == (256, 256, 3)

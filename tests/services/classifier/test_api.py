@@ -1,0 +1,258 @@
+"""The service over HTTP with a real database and object store: train, classify, run a scenario, refuse."""
+
+import asyncio
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from services.classifier import jobs, serving, sources
+from services.classifier.scenarios.composition import Composition, Count
+from services.preprocess.recipe import Recipe
+from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
+from shared.jobs.runner import run_shard
+from shared.jobs.store import JobStore
+from shared.settings import Settings
+from shared.tumour import CLASS_ORDER
+
+pytestmark = pytest.mark.services
+
+Shapes = tuple[NDArray[np.uint8], NDArray[np.int64]]
+OWNER = "team-a"
+RECIPE = Recipe(name="custom", clahe=None, size_px=32).model_dump()
+QUICK = {"epochs": 2, "batch_size": 16, "size": 32}
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """The jobs suite covers PostgreSQL; here one database is enough."""
+    return f"sqlite:///{tmp_path / 'synthmri.db'}"
+
+
+class Client:
+    """Posts to the app in this process, as the gateway does over HTTP."""
+
+    def __init__(self, app: Any, headers: dict[str, str]) -> None:
+        self._app, self._headers = app, headers
+
+    def post(self, path: str, *, headers: dict[str, str] | None = None, **content: Any) -> httpx.Response:
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(self._app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+                return await client.post(path, headers={**self._headers, **(headers or {})}, **content)
+
+        return asyncio.run(send())
+
+
+@pytest.fixture
+def client(settings: Settings, artifacts: ArtifactStore) -> Iterator[Client]:
+    serving.warm_models.cache_clear()
+    app = importlib.import_module("services.classifier.api").app
+    headers = {"X-Internal-Token": settings.internal_token, "X-SynthMRI-Owner": OWNER}
+    yield Client(app, headers)
+    serving.warm_models.cache_clear()
+
+
+def keep_set(artifacts: ArtifactStore, shapes: Shapes, kind: str, splits: tuple[str | None, ...]) -> Artifact:
+    """An image set of the shapes, dealt over the splits in turn; shapes go through the classes in turn too."""
+    images: list[dict[str, Any]] = []
+    objects = artifacts._objects
+    for k, (image, index) in enumerate(zip(*shapes, strict=True)):
+        tumour_class, split = str(CLASS_ORDER[index]), splits[k // 4 % len(splits)]
+        sha256 = objects.put_blob(cv2.imencode(".png", image)[1].tobytes())
+        name = "/".join(part for part in (split, tumour_class, f"{k}.png") if part)
+        images.append(
+            {
+                "name": name,
+                "class": tumour_class,
+                "split": split,
+                "plane": None,
+                "sha256": sha256,
+                "width": 32,
+                "height": 32,
+                "source": None,
+                "parameters": {},
+            }
+        )
+    body = {"images": images, "recipe": RECIPE if kind == "preprocessed" else None}
+    return artifacts.create(DraftArtifact("image_set", kind, kind, body), owner=OWNER)
+
+
+@pytest.fixture
+def real(artifacts: ArtifactStore, shapes: Shapes) -> Artifact:
+    return keep_set(artifacts, shapes, "preprocessed", ("Training", "Testing"))
+
+
+@pytest.fixture
+def synthetic(artifacts: ArtifactStore, other_shapes: Shapes) -> Artifact:
+    return keep_set(artifacts, other_shapes, "synthetic", (None,))
+
+
+def work_off(jobs_store: JobStore, job_id: str) -> dict[str, Any]:
+    """Do what the worker would do with the job's messages; returns the finished job."""
+    kind = jobs_store.get(job_id, OWNER)["kind"]
+    work, finish = {
+        "classifier.train": (None, jobs.finish_training),
+        "scenario": (jobs.run_scenario_part, jobs.finish_scenario),
+    }[kind]
+    for number in jobs_store.queued_shards(job_id):
+        run_shard(job_id, number, work=work, finish=finish)
+    job = jobs_store.get(job_id, OWNER)
+    assert job["status"] == "succeeded", job["error"]
+    return job
+
+
+def png(image: NDArray[np.uint8]) -> dict[str, tuple[str, bytes]]:
+    return {"file": ("slice.png", cv2.imencode(".png", image)[1].tobytes())}
+
+
+def test_train_then_classify(
+    client: Client, jobs: JobStore, artifacts: ArtifactStore, real: Artifact, shapes: Shapes
+) -> None:
+    missing = client.post("/classify", files=png(shapes[0][0]))
+    assert missing.status_code == 404
+    assert "POST /models/classifier" in missing.json()["detail"]
+
+    answer = client.post("/models/classifier", json={"train": real.id, **QUICK, "epochs": 12, "seed": 5})
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == f"/jobs/{answer.json()['id']}"
+    work_off(jobs, answer.json()["id"])
+
+    model = artifacts.newest("model", "classifier", OWNER)
+    report = artifacts.newest("report", "classification", OWNER)
+    assert model is not None
+    assert report is not None
+    config = artifacts.manifest(model)["config"]
+    assert config["recipe"] == RECIPE
+    body = artifacts.manifest(report)
+    assert body["report"]["data"] == {"n_train": 32, "n_real": 32, "n_synthetic": 0, "n_test": 32, "n_leaked": 0}
+    assert body["report"]["metrics"]["accuracy"] > 0.8
+    assert set(body["objects"]) == {"confusion.png", "table.csv", "report.html"}
+    assert body["parents"] == [real.id]
+
+    said = client.post("/classify", files=png(shapes[0][4])).json()
+    assert said["model"] == model.id
+    assert said["class"] == "glioma"
+    assert sum(said["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert any("not a medical device" in warning for warning in said["warnings"])
+    assert "heat_map" not in said
+
+    explained = client.post(f"/classify?model={model.id}&explain=true", files=png(shapes[0][4])).json()
+    assert explained["heat_map"].startswith("data:image/png;base64,")
+    coloured = np.stack([shapes[0][4], shapes[0][4] // 2, shapes[0][4]], axis=-1)
+    assert any("colour" in w for w in client.post("/classify", files=png(coloured)).json()["warnings"])
+
+    not_an_image = client.post("/classify", files={"file": ("a.png", b"hello")})
+    assert not_an_image.status_code == 422
+    assert client.post(f"/classify?model={real.id}", files=png(shapes[0][0])).json()["code"] == "model_not_found"
+    stranger = client.post("/classify", files=png(shapes[0][0]), headers={"X-SynthMRI-Owner": "team-b"})
+    assert stranger.status_code == 404
+
+
+def test_a_scenario_has_a_part_per_composition_and_seed(
+    client: Client, jobs: JobStore, artifacts: ArtifactStore, real: Artifact, synthetic: Artifact
+) -> None:
+    few, more = {"real": 4}, {"real": 4, "synthetic": 8}
+    request = {
+        "real": real.id,
+        "synthetic": [synthetic.id],
+        "compositions": {
+            "few": {str(name): few for name in CLASS_ORDER},
+            "more": {str(name): more for name in CLASS_ORDER},
+        },
+        "seeds": [1],
+        **QUICK,
+    }
+    answer = client.post("/scenarios", json=request)
+    assert answer.status_code == 202
+    # 16 and 48 images in batches of 16: 2 epochs of the larger are 6 updates, for both.
+    assert answer.json()["progress"]["total"] == 12
+    work_off(jobs, answer.json()["id"])
+    report = artifacts.newest("report", "scenario", OWNER)
+    assert report is not None
+    body = artifacts.manifest(report)
+    assert [(c["name"], c["n_real"], c["n_synthetic"], c["updates"]) for c in body["report"]["compositions"]] == [
+        ("few", 16, 0, 6),
+        ("more", 16, 32, 6),
+    ]
+    assert set(body["objects"]) == {"chart.png", "table.csv", "report.html"}
+    assert set(body["parents"]) == {real.id, synthetic.id}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("/models/classifier", {"train": "set-none"}, 404, "image_set_not_found"),
+        ("/models/classifier", {"train": "REAL", "preset": "resnet"}, 422, "invalid_request"),
+        ("/models/classifier", {"train": "REAL", "preset": "study"}, 409, "weights_not_installed"),
+        ("/models/classifier", {"train": "REAL", "epoch": 3}, 422, "invalid_request"),
+        ("/models/classifier", {"train": "SYNTHETIC"}, 422, "not_a_real_set"),
+        ("/models/classifier", {"train": "REAL", "test": "SYNTHETIC"}, 422, "not_a_real_set"),
+        ("/models/classifier", {"train": {"real": "REAL", "synthetic": ["REAL"]}}, 422, "not_a_synthetic_set"),
+        (
+            "/models/classifier",
+            {"train": {"real": "REAL", "composition": {"glioma": {"real": 2}}}},
+            422,
+            "empty_composition",
+        ),
+        ("/scenarios", {"real": "REAL"}, 422, "name_one_scenario"),
+        ("/scenarios", {"real": "REAL", "scenario": "9"}, 422, "unknown_scenario"),
+        ("/scenarios", {"real": "REAL", "scenario": "4"}, 422, "not_enough_images"),
+        ("/scenarios", {"real": "REAL", "scenario": "4", "seeds": []}, 422, "invalid_request"),
+    ],
+)
+def test_a_bad_request_is_refused_in_words_and_makes_no_job(
+    client: Client,
+    jobs: JobStore,
+    real: Artifact,
+    synthetic: Artifact,
+    path: str,
+    body: dict[str, Any],
+    status: int,
+    code: str,
+) -> None:
+    def with_ids(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: with_ids(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [with_ids(item) for item in value]
+        return {"REAL": real.id, "SYNTHETIC": synthetic.id}.get(value, value) if isinstance(value, str) else value
+
+    answer = client.post(path, json=with_ids(body))
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.json()["detail"]
+    assert jobs.list(OWNER)[0] == []
+
+
+def test_a_set_without_testing_images_is_refused(
+    client: Client, artifacts: ArtifactStore, other_shapes: Shapes
+) -> None:
+    training_only = keep_set(artifacts, other_shapes, "preprocessed", ("Training",))
+    answer = client.post("/models/classifier", json={"train": training_only.id})
+    assert answer.json()["code"] == "no_test_images"
+
+
+def test_test_images_that_were_trained_on_are_counted(artifacts: ArtifactStore, other_shapes: Shapes) -> None:
+    training = keep_set(artifacts, other_shapes, "preprocessed", ("Training",))
+    same = keep_set(artifacts, other_shapes, "raw", ("Testing",))
+    opened = sources.open_sources(artifacts, OWNER, training.id, [], same.id)
+    everything = Composition("all", {name: Count("all") for name in CLASS_ORDER})
+    assert opened.count_leaked(opened.select(everything)) == 32
+    half = Composition("half", {name: Count(4) for name in CLASS_ORDER})
+    assert opened.count_leaked(opened.select(half)) == 16
+
+
+def test_no_test_image_is_ever_trained_on(artifacts: ArtifactStore, real: Artifact, synthetic: Artifact) -> None:
+    opened = sources.open_sources(artifacts, OWNER, real.id, [synthetic.id], None)
+    everything = Composition("all", {name: Count("all", 8) for name in CLASS_ORDER})
+    chosen = {key for _, key in opened.select(everything).real}
+    assert chosen
+    assert not chosen & opened.test.keys()
+    assert all("/Testing/" in key for key in opened.test)
+    assert opened.count_leaked(opened.select(everything)) == 0
