@@ -55,8 +55,8 @@ types: setup ## mypy, strict
 bench: setup ## The measurements behind the numbers in the README, into bench-output/
 	@$(PY) -m pytest tests/bench --timeout 1200 -s $(ARGS)
 
-openapi: setup ## Write the merged OpenAPI document to openapi.json
-	@$(VENV)/bin/synthmri openapi --output openapi.json
+openapi: setup ## Save the merged OpenAPI document of the running platform to openapi.json
+	@$(PY) -m deploy.embedded openapi openapi.json
 
 lock: ## Resolve the dependencies again into requirements/*.lock (UPGRADE=1 for newer versions)
 	@sh deploy/lock.sh

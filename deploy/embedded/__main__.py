@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from deploy.embedded.console import CannotStart
 
@@ -36,6 +37,9 @@ def _run(options: argparse.Namespace) -> int:
 
     if options.command == "status":
         return 0 if status.show_status(os.environ, as_json=options.json) else 1
+    if options.command == "openapi":
+        status.save_openapi(os.environ, options.output)
+        return 0
     status.show_logs(os.environ, options.name, n_lines=options.lines, follow=options.follow)
     return 0
 
@@ -51,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("name", nargs="*", help="a process; all by default")
     logs.add_argument("-n", "--lines", type=int, default=20)
     logs.add_argument("-f", "--follow", action="store_true", help="go on as they grow")
+    document = commands.add_parser("openapi", help="save the merged OpenAPI document of the running platform")
+    document.add_argument("output", type=Path)
     return parser
 
 

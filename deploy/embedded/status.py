@@ -1,9 +1,10 @@
-"""`status` and `logs`: what runs, since when, in how much memory, and what it wrote."""
+"""`status`, `logs` and `openapi`: what runs, since when, in how much memory, and what it wrote."""
 
 import json
 import os
 import re
 import time
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,21 @@ def show_logs(environ: Mapping[str, str], names: list[str], *, n_lines: int, fol
         os.execvp("tail", ["tail", "-n", str(n_lines), "-F", *map(str, paths)])  # noqa: S606, S607
     for path in paths:
         say(f"== {path.stem}\n{tail(path, n_lines)}")
+
+
+def save_openapi(environ: Mapping[str, str], target: Path) -> None:
+    """Write the merged OpenAPI document of the running platform to `target`, indented, keys in its own order.
+
+    Raises:
+        CannotStart: no platform runs in the data folder.
+    """
+    folder = folder_from(environ)
+    if not folder.is_running():
+        raise CannotStart(f"SynthMRI is not running (data folder {folder.root}); start it first: make up.")
+    with urllib.request.urlopen(f"{folder.read_state()['url']}/openapi.json", timeout=30) as answer:  # noqa: S310
+        document = json.load(answer)
+    target.write_text(json.dumps(document, indent=2) + "\n")
+    say(f"Wrote {target}: {len(document['paths'])} paths.")
 
 
 def memory_mib(pid: int) -> float | None:
