@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from fastapi import FastAPI
 
@@ -15,6 +16,10 @@ from gateway.upload.spool import remove_stale_folders
 from shared.app import add_problem_handlers
 from shared.logs import configure_logs
 from shared.settings import Settings, get_settings
+
+ROUTERS: Final = tuple(
+    module.router for module in (image_sets, images, models, reports, jobs, events, services, health, docs)
+)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -36,8 +41,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(title="SynthMRI", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.resources = resources
     add_problem_handlers(app)
-    for module in (image_sets, images, models, reports, jobs, events, services, health, docs):
-        app.include_router(module.router)
+    for router in ROUTERS:
+        app.include_router(router)
     # Added last is met first: ids around the guard, the guard around everything else.
     app.add_middleware(Guard, database=resources.database, limiter=resources.limiter)
     app.add_middleware(RequestIds)

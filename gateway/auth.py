@@ -15,7 +15,7 @@ from gateway.keys import Principal, find_principal
 from gateway.rate_limit import RateLimiter
 from shared.app import problem_response
 from shared.database import Database
-from shared.errors import Forbidden, QueueUnavailable, RateLimited, SynthMRIError, Unauthenticated
+from shared.errors import Forbidden, InvalidInput, QueueUnavailable, RateLimited, SynthMRIError, Unauthenticated
 
 _OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/openapi.json", "/docs"})
 _OPEN_PREFIX: Final = "/docs/"
@@ -23,6 +23,10 @@ _READ_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # Classifying stores nothing, so whoever may read may classify, with or without Redis.
 _READS_BY_POST: Final = frozenset({"/classify"})
 _LOG_IN: Final = {"WWW-Authenticate": 'Bearer realm="synthmri"'}
+
+
+class NulInRequest(InvalidInput):
+    """A path or a query has a NUL byte."""
 
 
 class Guard:
@@ -51,6 +55,8 @@ class Guard:
             response.headers["Connection"] = "close"  # the body, if any, stays unread
             if isinstance(error, Unauthenticated):
                 response.headers.update(_LOG_IN)
+            if "retry_after_s" in error.extra:
+                response.headers["Retry-After"] = str(error.extra["retry_after_s"])
             await response(scope, receive, send)
             return
         scope.setdefault("state", {})["principal"] = principal
@@ -62,6 +68,9 @@ class Guard:
         Raises:
             Unauthenticated, Forbidden, RateLimited, QueueUnavailable, DatabaseUnavailable: it is not.
         """
+        # No name of ours has a NUL, and PostgreSQL refuses to compare with one.
+        if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
+            raise NulInRequest("The address has a NUL byte; remove it.")
         key = _bearer(Headers(scope=scope))
         principal = find_principal(self._database, key) if key else None
         if principal is None:

@@ -3,12 +3,13 @@
 import copy
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import httpx
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import BaseRoute
 
 from gateway.auth import needed_scope
 from gateway.forward import FORWARDED
@@ -56,7 +57,7 @@ class MergedOpenApi:
     """Fetches the services' documents when somebody asks, and remembers the last one of each."""
 
     def __init__(self, app: FastAPI) -> None:
-        self._own = get_openapi(title=app.title, version="1", routes=app.routes, description=_DESCRIPTION)
+        self._own = own_document(app.routes)
         self._seen: dict[str, tuple[float, Document]] = {}
 
     async def document(self, resources: Resources) -> Document:
@@ -72,6 +73,11 @@ class MergedOpenApi:
             except (httpx.HTTPError, ValueError):
                 continue
         return merge(self._own, {name: document for name, (_, document) in self._seen.items()})
+
+
+def own_document(routes: Sequence[BaseRoute]) -> Document:
+    """The document of the gateway's own calls."""
+    return get_openapi(title="SynthMRI", version="1", routes=routes, description=_DESCRIPTION)
 
 
 def merge(own: Document, services: Mapping[str, Document]) -> Document:

@@ -6,13 +6,27 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Query
+from pydantic import AfterValidator
 
-from shared.cursors import CursorInvalid
+from shared.cursors import CursorInvalid, decode_cursor
 
 Limit = Annotated[int, Query(ge=1, le=500, description="Most items in one answer.")]
-Cursor = Annotated[
+
+
+def _check_row_cursor(cursor: str | None) -> str | None:
+    """Refuse a forged cursor whose id no database could compare with."""
+    if cursor is not None:
+        _, row_id = decode_cursor(cursor)
+        if not (row_id.isascii() and row_id.isprintable()):
+            raise CursorInvalid("This cursor is not valid; take next_cursor from the previous page as it is.")
+    return cursor
+
+
+Position = Annotated[
     str | None, Query(max_length=300, description="`next_cursor` of the previous page, as it is.", examples=[None])
 ]
+
+Cursor = Annotated[Position, AfterValidator(_check_row_cursor)]
 
 
 def listing(items: Sequence[Any], next_cursor: str | None) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import time
 from typing import Any, Final
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from shared.errors import QueueUnavailable
 
@@ -46,7 +48,13 @@ class RateLimiter:
 
     def __init__(self, redis_url: str, per_minute: int) -> None:
         self._per_minute = per_minute
-        self._redis: Any = redis.Redis.from_url(redis_url, socket_timeout=0.5, socket_connect_timeout=0.5)
+        self._redis: Any = redis.Redis.from_url(
+            redis_url,
+            socket_timeout=0.5,
+            socket_connect_timeout=0.5,
+            # One more try mends a connection that a restart of Redis cut; the library's default waits for seconds.
+            retry=Retry(NoBackoff(), 1),
+        )
         self._script: Any = self._redis.register_script(_SCRIPT)
         self._down_until = 0.0
 

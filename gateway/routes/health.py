@@ -58,7 +58,7 @@ def metrics(resources: Annotated[Resources, Depends(resources_of)]) -> Response:
     queues = Gauge("synthmri_queue_messages", "Messages waiting in a queue.", ["queue"], registry=registry)
     with resources.database.reading() as session:
         counts = session.execute(select(JobRow.kind, JobRow.status, func.count()).group_by(JobRow.kind, JobRow.status))
-        for kind, status, count in counts.tuples():
+        for kind, status, count in counts:
             jobs.labels(kind, status).set(count)
         first = session.scalar(select(func.min(JobRow.created_at)).where(JobRow.status == JobStatus.QUEUED))
         oldest.set(first or 0.0)

@@ -7,7 +7,7 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway.archive import stream_archive
 from gateway.auth import principal_of
-from gateway.paging import Cursor, Limit, page_of
+from gateway.paging import Limit, Position, page_of
 from gateway.rendering import contact_sheet, to_png
 from gateway.resources import Resources, resources_of
 from shared.errors import ImageNotFound
@@ -46,7 +46,7 @@ def list_images(
     tumour_class: ClassFilter = None,
     split: SplitFilter = None,
     plane: PlaneFilter = None,
-    cursor: Cursor = None,
+    cursor: Position = None,
     limit: Limit = 100,
 ) -> dict[str, Any]:
     """The images of a set, in the order of the manifest. Keep the filters the same from page to page."""

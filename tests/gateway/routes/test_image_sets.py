@@ -122,7 +122,10 @@ def test_what_cannot_be_used_is_refused(gateway, keys, settings, database, objec
         (b"", "multipart/form-data; boundary=x"),
         (b"--x\r\nbroken", "multipart/form-data; boundary=x"),
         (b"{}", "application/json"),
-        (b'--x\r\nContent-Disposition: form-data; name="note"\r\n\r\nhi\r\n--x--\r\n', "multipart/form-data; boundary=x"),
+        (
+            b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nhi\r\n--x--\r\n',
+            "multipart/form-data; boundary=x",
+        ),
         (b"x", "multipart/form-data"),
     ],
 )

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import struct
 import zlib
@@ -7,7 +8,7 @@ from PIL import Image
 
 from gateway.upload import errors
 from gateway.upload.images import ImageLimits, check_image
-from shared.errors import SynthMRIError
+from shared.errors import InvalidInput, SynthMRIError
 from tests.gateway.pictures import picture, zip_of
 
 LIMITS = ImageLimits(max_bytes=10_000_000, max_pixels=1_000_000, min_side_px=16)
@@ -82,10 +83,8 @@ def test_modes_are_recorded(mode):
 
 
 def test_a_tiff_that_points_to_itself_ends():
-    try:
+    with contextlib.suppress(InvalidInput):
         check_image(tiff_loop(), LIMITS)
-    except SynthMRIError as error:
-        assert error.status == 422
 
 
 def test_the_limit_of_pixels_is_exact():

@@ -1,4 +1,4 @@
-"""The zip rows 1 to 22 of the upload corpus: each danger has its own refusal, and nothing is written outside the spool."""
+"""The zip rows 1 to 22 of the upload corpus: each danger has its own refusal, and nothing leaves the spool."""
 
 import io
 import stat

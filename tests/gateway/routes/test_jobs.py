@@ -1,0 +1,85 @@
+import json
+import threading
+import time
+
+import pytest
+
+from shared.jobs.store import NewJob
+
+pytestmark = [pytest.mark.services, pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)]
+
+
+@pytest.fixture
+def job(jobs):
+    """A queued job of Alice's team."""
+    return jobs.create(
+        NewJob(kind="preprocess", owner="team-a", request={"image_set": "set-1"}, total=3, unit="image")
+    )[0]
+
+
+def test_list_get_and_not_modified(gateway, keys, job):
+    listed = gateway.get("/jobs", headers=keys["alice"])
+    assert [item["id"] for item in listed.json()["items"]] == [job]
+    single = gateway.get(f"/jobs/{job}", headers=keys["alice"])
+    assert (single.json()["status"], single.json()["progress"]["unit"]) == ("queued", "image")
+    for answer in (listed, single):
+        again = gateway.get(answer.request.url, headers={**keys["alice"], "If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    gateway.post(f"/jobs/{job}/cancel", headers=keys["alice"])
+    changed = gateway.get("/jobs", headers={**keys["alice"], "If-None-Match": listed.headers["etag"]})
+    assert changed.json()["items"][0]["status"] == "cancelled"
+
+
+def test_filters(gateway, keys, job):
+    def found(**params):
+        return len(gateway.get("/jobs", params=params, headers=keys["alice"]).json()["items"])
+
+    assert (found(status="queued"), found(status="failed"), found(kind="preprocess"), found(kind="x")) == (1, 0, 1, 0)
+    assert gateway.get("/jobs", params={"status": "lost"}, headers=keys["alice"]).status_code == 422
+    assert gateway.get("/jobs", params={"limit": 0}, headers=keys["alice"]).status_code == 422
+
+
+def test_cancel_then_retry(gateway, keys, job):
+    assert gateway.post(f"/jobs/{job}/retry", headers=keys["alice"]).json()["code"] == "job_not_finished"
+    cancelled = gateway.post(f"/jobs/{job}/cancel", headers=keys["alice"])
+    assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
+    again = gateway.post(f"/jobs/{job}/cancel", headers=keys["alice"])
+    assert (again.status_code, again.json()["code"]) == (409, "job_already_finished")
+    headers = {**keys["alice"], "Idempotency-Key": "retry-1"}
+    retried = gateway.post(f"/jobs/{job}/retry", headers=headers)
+    assert retried.status_code == 202
+    assert retried.headers["location"] == f"/jobs/{retried.json()['id']}"
+    assert retried.json()["retry_of"] == job
+    assert gateway.post(f"/jobs/{job}/retry", headers=headers).json()["id"] == retried.json()["id"]
+
+
+@pytest.mark.parametrize("path", ["", "/events"])
+def test_unknown_job(gateway, keys, path):
+    response = gateway.get(f"/jobs/job-0{path}", headers=keys["alice"])
+    assert (response.status_code, response.json()["code"]) == (404, "job_not_found")
+
+
+def test_events_end_with_done(gateway, keys, job, jobs):
+    canceller = threading.Timer(0.8, jobs.cancel, (job, "team-a"))
+    canceller.start()
+    seen = []
+    with gateway.stream("GET", f"/jobs/{job}/events", headers=keys["reader"]) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        for line in response.iter_lines():
+            if line.startswith("event: "):
+                seen.append(line.removeprefix("event: "))
+            if line.startswith("data: "):
+                last = json.loads(line.removeprefix("data: "))
+    assert seen[0] == "progress"
+    assert seen[-1] == "done"
+    assert seen.count("done") == 1
+    assert (last["id"], last["status"]) == (job, "cancelled")
+
+
+def test_events_of_a_finished_job_are_one_done(gateway, keys, job, jobs):
+    jobs.cancel(job, "team-a")
+    started = time.monotonic()
+    text = gateway.get(f"/jobs/{job}/events", headers=keys["alice"]).text
+    assert time.monotonic() - started < 2
+    assert text.count("event: ") == 1
+    assert "event: done" in text
