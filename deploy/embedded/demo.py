@@ -1,80 +1,31 @@
 """`make demo`: the platform's main job from beginning to end, through the HTTP API only."""
 
 import argparse
-import contextlib
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy.embedded.console import CannotStart
 from deploy.embedded.demo_data import DemoImages, choose_images, draw_phantom_images
 from deploy.embedded.demo_report import write_report
+from deploy.embedded.demo_story import Json, Story
 from deploy.embedded.folder import DataFolder
 from deploy.embedded.plan import folder_from
 from deploy.embedded.start import up
 from shared.client import ApiProblem, JobUnsuccessful, SynthMRI
 
-Json = dict[str, Any]
-
 N_SYNTHETIC = 64
-DIFFUSION_EPOCHS = 160
+TRAINING_S = 150.0
+TRIAL_EPOCHS = 2
+FEWEST_EPOCHS, MOST_EPOCHS = 20, 300
 CLASSIFIER_EPOCHS = 12
 SCENARIO_EPOCHS = 6
 SCENARIO_SEEDS = [33, 66]
 SEED = 7
-
-
-@dataclass
-class Story:
-    """The demo as far as it has come.
-
-    Attributes:
-        stages: (stage, what came out, seconds), in order.
-        results: what the last steps need of the earlier ones.
-    """
-
-    platform: SynthMRI
-    console: Console
-    stages: list[tuple[str, str, float]] = field(default_factory=list)
-    results: dict[str, Any] = field(default_factory=dict)
-
-    def run_job(self, title: str, job: Json) -> Json:
-        """Follow a job with a progress bar; return it with its artifacts once it has succeeded."""
-        columns = (
-            TextColumn("  {task.description:<34}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[notes]}"),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=self.console, transient=True) as bar:
-            line = bar.add_task(title, total=1, notes="")
-
-            def show(state: Json) -> None:
-                notes = "  ".join(f"{key} {value}" for key, value in state.get("notes", {}).items())
-                progress = state["progress"]
-                bar.update(line, completed=progress["done"], total=progress["total"] or 1, notes=notes)
-
-            return self.platform.wait(job["id"], show)
-
-    @contextlib.contextmanager
-    def stage(self, title: str) -> Iterator[list[str]]:
-        """Time one stage; what is appended to the list is its one-line result."""
-        self.console.print(f"[bold]{title}[/bold]")
-        began = time.monotonic()
-        said: list[str] = []
-        yield said
-        seconds = time.monotonic() - began
-        result = "; ".join(said)
-        self.stages.append((title, result, seconds))
-        self.console.print(f"  {result}  [dim]{seconds:.1f} s[/dim]", highlight=False)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.embedded.demo", description=__doc__)
     parser.add_argument("--data", type=Path, help="a folder of MRIs by split and class; without it phantoms are drawn")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where the pictures go")
-    parser.add_argument("--epochs", type=int, default=DIFFUSION_EPOCHS, help="how long the diffusion model trains")
+    parser.add_argument("--epochs", type=int, help="how long the diffusion model trains; by default 150 s")
     options = parser.parse_args(arguments)
     console = Console()
     try:
@@ -96,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run_demo(console: Console, data: Path | None, output: Path, epochs: int = DIFFUSION_EPOCHS) -> None:
+def run_demo(console: Console, data: Path | None, output: Path, epochs: int | None = None) -> None:
     """Do every step, and leave pictures and a summary in `output`; the platform is left running."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
@@ -120,7 +71,7 @@ def connect(folder: DataFolder) -> SynthMRI:
     return SynthMRI(folder.read_state()["url"], folder.api_key.read_text().strip())
 
 
-def tell(story: Story, images: DemoImages, epochs: int) -> None:
+def tell(story: Story, images: DemoImages, epochs: int | None) -> None:
     """All stages in order; each reads what the ones before it left in `story.results`."""
     story.console.print(f"Images: {images.origin}", highlight=False)
     upload(story, images)
@@ -152,8 +103,25 @@ def preprocess(story: Story) -> None:
         )
 
 
-def train_diffusion(story: Story, epochs: int) -> None:
+def affordable_epochs(story: Story) -> int:
+    """How many epochs this machine trains in `TRAINING_S` seconds, from a trial of two."""
+    with story.stage("Measure how fast this machine trains") as said:
+        job = story.platform.train_diffusion(
+            story.results["real"], "glioma", preset="tiny", epochs=TRIAL_EPOCHS, name="speed trial"
+        )
+        trial = artifact_of(story.run_job("two epochs", job), "model")
+        images_per_s = float(story.platform.model(trial)["card"]["images_per_s"])
+        n_gliomas = sum(
+            1 for _ in story.platform.images(story.results["real"], **{"class": "glioma", "split": "Training"})
+        )
+        epochs = int(min(MOST_EPOCHS, max(FEWEST_EPOCHS, TRAINING_S * images_per_s / n_gliomas)))
+        said.append(f"{images_per_s:.0f} images/s, so {epochs} epochs")
+    return epochs
+
+
+def train_diffusion(story: Story, epochs: int | None) -> None:
     """Preprocessed set -> diffusion model of glioma."""
+    epochs = epochs or affordable_epochs(story)
     with story.stage("Train a tiny DDPM on glioma") as said:
         job = story.platform.train_diffusion(story.results["real"], "glioma", preset="tiny", epochs=epochs, seed=SEED)
         story.results["diffusion"] = artifact_of(story.run_job("predict the noise, 64 px", job), "model")
