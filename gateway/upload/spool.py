@@ -3,7 +3,6 @@
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 _PREFIX: Final = "upload-"
-_STALE_S: Final = 3600.0
 
 
 @dataclass(frozen=True)
@@ -55,15 +53,18 @@ def spool_folder(data_dir: Path) -> Iterator[Path]:
     """A private folder under `<data_dir>/tmp` that is gone after the block."""
     parent = data_dir / "tmp"
     parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent, ignore_cleanup_errors=True) as folder:
+    prefix = f"{_PREFIX}{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
 def remove_stale_folders(data_dir: Path) -> int:
-    """Remove the spools that a killed gateway left behind an hour ago or earlier; return how many."""
+    """Remove the spools of gateways that were killed; return how many. Call before the first upload."""
     removed = 0
     for folder in (data_dir / "tmp").glob(f"{_PREFIX}*"):
-        if time.time() - folder.stat().st_mtime > _STALE_S:
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        # A process that has just started has no uploads: what carries its number is an earlier one's.
+        if not pid.isdigit() or int(pid) == os.getpid() or not Path("/proc", pid).exists():
             shutil.rmtree(folder, ignore_errors=True)
             removed += 1
     return removed

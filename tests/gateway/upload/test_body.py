@@ -1,4 +1,6 @@
 import itertools
+import os
+import subprocess
 
 import pytest
 from hypothesis import given, settings
@@ -66,9 +68,11 @@ def test_the_folder_is_gone_even_after_an_error(tmp_path):
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_only_old_folders_are_swept(tmp_path, monkeypatch):
-    with spool_folder(tmp_path) as folder:
-        assert remove_stale_folders(tmp_path) == 0
-        monkeypatch.setattr("gateway.upload.spool._STALE_S", -1.0)
-        assert remove_stale_folders(tmp_path) == 1
-        assert not folder.exists()
+def test_folders_of_killed_gateways_are_removed_and_those_of_living_ones_kept(tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    names = [f"upload-{gone.pid}-abc", f"upload-{os.getpid()}-abc", "upload-old", f"upload-{os.getppid()}-abc"]
+    for name in names:
+        (tmp_path / "tmp" / name).mkdir(parents=True)
+    assert remove_stale_folders(tmp_path) == 3
+    assert [folder.name for folder in (tmp_path / "tmp").iterdir()] == names[-1:]

@@ -1,0 +1,92 @@
+"""The command line against a gateway, as a person would use it."""
+
+import json
+import threading
+
+import pytest
+from typer.testing import CliRunner
+
+from gateway.cli import app
+from gateway.cli_work import _read_fields
+from shared.jobs.store import NewJob
+from tests.gateway.pictures import small_set
+
+pytestmark = [pytest.mark.services, pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)]
+
+
+@pytest.fixture
+def run(gateway, settings, tmp_path, monkeypatch):
+    """Run `synthmri` with these arguments against the gateway; the key is one that the command line made."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SYNTHMRI_URL", str(gateway.base_url))
+    runner = CliRunner()
+
+    def invoke(*arguments):
+        return runner.invoke(app, [str(argument) for argument in arguments])
+
+    made = invoke("keys", "create", "cli", "--owner", "team-a", "--scope", "admin")
+    monkeypatch.setenv("SYNTHMRI_API_KEY", made.stdout.strip())
+    return invoke
+
+
+def test_upload_list_download_and_grid(run, tmp_path):
+    for name, data in small_set().items():
+        path = tmp_path / "scans" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    uploaded = run("upload", "scans")
+    assert uploaded.exit_code == 0, uploaded.output
+    made = json.loads(uploaded.stdout)
+    assert (made["name"], made["n_images"]) == ("scans", 4)
+    assert made["id"] in run("sets").stdout
+    assert json.loads(run("--json", "sets").stdout)["items"][0]["id"] == made["id"]
+    assert "Training/glioma/scan-0.png" in run("images", made["id"], "--split", "Training").stdout
+    assert run("download", made["id"], "-o", "set.zip").exit_code == 0
+    assert (tmp_path / "set.zip").stat().st_size > 1000
+    assert run("grid", made["id"], "-n", "4").exit_code == 0
+    assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_error_is_one_sentence_and_exit_code_1(run):
+    result = run("job", "job-0")
+    assert result.exit_code == 1
+    assert result.stderr.strip() == "There is no job 'job-0'; GET /jobs lists yours. [job_not_found]"
+    assert result.stdout == ""
+    result = run("--key", "smri_wrong", "jobs")
+    assert (result.exit_code, "[unauthenticated]" in result.stderr) == (1, True)
+
+
+def test_watch_and_cancel_a_job(run, jobs):
+    job, _ = jobs.create(NewJob(kind="preprocess", owner="team-a", request={}))
+    assert job in run("jobs", "--status", "queued").stdout
+    threading.Timer(0.5, lambda: run("cancel", job)).start()
+    watched = run("watch", job)
+    assert watched.exit_code == 1
+    assert "The job was cancelled" in watched.stderr
+    again = run("retry", job, "--no-wait")
+    assert json.loads(again.stdout)["retry_of"] == job
+
+
+def test_keys_are_listed_and_revoked(run):
+    key_id = json.loads(run("--json", "keys", "list").stdout)["items"][0]["id"]
+    assert run("jobs").exit_code == 0
+    assert run("keys", "revoke", key_id).stdout.strip() == f"revoked {key_id}"
+    assert "[unauthenticated]" in run("jobs").stderr
+    assert "[scope_unknown]" in run("keys", "create", "x", "--scope", "root").stderr
+    assert "[api_key_not_found]" in run("keys", "revoke", "nobody").stderr
+
+
+def test_health_names_what_is_down(run, settings):
+    result = run("health")
+    assert result.exit_code == 1
+    assert "database" in result.stdout
+    assert "generator      does not answer" in result.stdout
+
+
+def test_fields_are_json_or_text(database_url):
+    assert _read_fields(["epochs=3", "name=first", 'mix={"a":1}', "note=a=b"]) == {
+        "epochs": 3,
+        "name": "first",
+        "mix": {"a": 1},
+        "note": "a=b",
+    }
