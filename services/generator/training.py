@@ -137,10 +137,9 @@ class _Run:
         x_t = self._schedule.add_noise(x_0, eps, t)  # eq. 4
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
             predicted = self._network(x_t, t)
+        target = eps
         if self._preset.schedule.prediction == "v_prediction":
             target = self._schedule.get_velocity(x_0, eps, t)  # Salimans & Ho 2022, arXiv:2202.00512, section 4
-        else:
-            target = eps
         loss = F.mse_loss(predicted.float(), target)  # L_simple, eq. 14
         loss_value = loss.item()
         if not math.isfinite(loss_value):
@@ -148,6 +147,8 @@ class _Run:
                 f"The loss became {loss_value} at update {step + 1}; train again with a smaller learning_rate than "
                 f"{self._preset.learning_rate}."
             )
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._preset.learning_rate_at(step, self.n_steps)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here.
         self._optimizer.step()

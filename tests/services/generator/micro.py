@@ -15,6 +15,8 @@ MICRO = Preset(
     size_px=16,
     learning_rate=2e-3,
     batch_size=4,
+    warmup_updates=2,
+    cooldown_share=0.3,
     epochs=3,
     ema_decay=0.9,
 )

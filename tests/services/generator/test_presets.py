@@ -63,3 +63,12 @@ def test_an_unknown_preset_names_the_known_ones() -> None:
 def test_default_steps_follow_the_sampler() -> None:
     assert [TINY.steps_for("ddim"), TINY.steps_for("ddpm")] == [50, 1000]
     assert [STUDY.steps_for("ddim"), STUDY.steps_for("ddpm")] == [50, 1000]
+
+
+def test_step_size_rises_stays_and_falls() -> None:
+    preset = TINY.model_copy(update={"learning_rate": 1.0, "warmup_updates": 4, "cooldown_share": 0.5})
+    rates = [preset.learning_rate_at(k, 20) for k in range(20)]
+    assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert rates[9:12] == [1.0, 1.0, 0.9]
+    assert rates[19] == pytest.approx(0.1)
+    assert {STUDY.learning_rate_at(k, 100) for k in range(100)} == {2.5e-5}
