@@ -69,7 +69,8 @@ PRESETS = {
         NetworkConfig("vgg19", 256, "vgg"),
         TrainingConfig(epochs=5, batch_size=32, learning_rate=1e-4, augmentation="flip-shift"),
     ),
-    # Rate, epochs and schedule: the best of seven short trials on 400 real images of 64 px.
+    # Seven trials on 400 real images gave .79 to .86 on 200 others (standard error .026): 15 epochs and training
+    # without augmentation came last, rates from 1e-3 to 5e-3 and batches of 16 made no certain difference.
     "vgg19-compact": Preset(
         NetworkConfig("vgg19-compact", 64, "pm1"),
         TrainingConfig(epochs=30, batch_size=32, learning_rate=2e-3, schedule="cosine", augmentation="flip-shift"),

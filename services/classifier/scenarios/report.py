@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.classifier.metrics import summarise
+from services.classifier.metrics import summarise, wilson_interval
 from services.classifier.report import Table, to_png
 from shared.tumour import CLASS_ORDER
 
@@ -111,6 +111,7 @@ def scenario_notes(compositions: Sequence[dict[str, Any]], n_test: int, updates:
 def _summarise_one(name: str, results: Sequence[SeedResult], first: dict[int, float]) -> dict[str, Any]:
     per_seed = {r.seed: summarise(r.confusion) for r in results}
     accuracies = [summary["accuracy"] for summary in per_seed.values()]
+    mean, n_test = float(np.mean(accuracies)), int(results[0].confusion.sum())
     differences = [summary["accuracy"] - first[seed] for seed, summary in per_seed.items() if seed in first]
     return {
         "name": name,
@@ -119,8 +120,10 @@ def _summarise_one(name: str, results: Sequence[SeedResult], first: dict[int, fl
         "updates": results[0].updates,
         "train_seconds": round(sum(r.train_seconds for r in results), 1),
         "accuracy": {
-            "mean": float(np.mean(accuracies)),
+            "mean": mean,
             "sd": _sample_sd(accuracies),
+            # Uncertainty from the number of test images alone; the seeds share them, so they do not narrow it.
+            "test_interval_95": list(wilson_interval(round(mean * n_test), n_test)),
             "per_seed": {str(seed): summary["accuracy"] for seed, summary in per_seed.items()},
         },
         "difference_to_first": {

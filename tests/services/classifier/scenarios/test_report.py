@@ -40,6 +40,8 @@ def test_mean_sd_and_difference_are_over_seeds_and_within_seeds() -> None:
     assert second["difference_to_first"]["sd"] == pytest.approx(np.sqrt(2 * (1 / 40) ** 2))
     assert second["accuracy"]["per_seed"] == {"33": 32 / 40, "66": 38 / 40}
     assert second["n_synthetic"] == 20
+    low, high = second["accuracy"]["test_interval_95"]
+    assert low < 35 / 40 < high
 
 
 def test_one_seed_has_no_standard_deviation() -> None:
