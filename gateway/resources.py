@@ -1,9 +1,10 @@
 """Everything a route needs, made once per process and handed to it by `resources_of`."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import httpx
-from fastapi import Request
+from fastapi import Header, Request
 
 from gateway.rate_limit import RateLimiter
 from gateway.upload.checking import ImageChecker
@@ -13,6 +14,11 @@ from shared.database import Database, get_database
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore, get_objects
 from shared.settings import Settings
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(alias="Idempotency-Key", max_length=255, description="Same key and request, same result."),
+]
 
 _CONNECT_S = 2.0
 _READ_S = 30.0

@@ -2,14 +2,14 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from gateway.auth import principal_of
 from gateway.keys import Principal
 from gateway.paging import Cursor, Limit, listing
-from gateway.resources import Resources, resources_of
+from gateway.resources import IdempotencyKey, Resources, resources_of
 from gateway.upload.body import read_body
 from gateway.upload.intake import Wish
 from gateway.upload.spool import spool_folder
@@ -51,7 +51,7 @@ async def upload_image_set(
     skip_invalid: Annotated[
         bool, Query(description="Keep the good images and list the bad ones instead of refusing the upload.")
     ] = False,
-    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Upload images as a new `raw` image set.
 

@@ -4,13 +4,13 @@ import hashlib
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.auth import principal_of
 from gateway.keys import Principal
 from gateway.paging import Cursor, Limit, listing
-from gateway.resources import Resources, resources_of
+from gateway.resources import IdempotencyKey, Resources, resources_of
 from shared.app import request_digest
 from shared.jobs.states import JobStatus
 from shared.jobs.submission import Caller, resubmit
@@ -59,7 +59,7 @@ def retry_job(
     job_id: str,
     request: Request,
     principal: Annotated[Principal, Depends(principal_of)],
-    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Start a failed or cancelled job again as a new job, which takes over what was finished."""
     caller = Caller(

@@ -38,4 +38,5 @@ def get_model(
     """The model card: what it was made from and how, its configuration, training curves and measurements."""
     artifact = resources.artifacts.get(model_id, principal.sees, "model")
     manifest = resources.artifacts.manifest(artifact)
-    return {**artifact.view(), **{key: value for key, value in manifest.items() if key not in ("noun", "owner")}}
+    card = {key: value for key, value in manifest.items() if key not in ("noun", "owner")}
+    return {**artifact.view(), **card, "summary": artifact.summary}

@@ -10,6 +10,8 @@ from fastapi.responses import JSONResponse
 
 from shared.app import add_problem_handlers
 from shared.errors import ModelNotFound
+from shared.jobs.sweeper import HEARTBEAT_KEY
+from shared.queue import get_redis
 from tests.support.servers import free_port, wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)]
@@ -109,6 +111,15 @@ def test_a_service_that_is_down_is_named(nobody, gateway, keys, method, path, na
     assert (answer.status_code, answer.json()["code"]) == (503, "service_unavailable")
     assert f"The {name} service" in answer.json()["detail"]
     assert name in gateway.get("/readyz").json()["down"]
+
+
+def test_ready_when_everything_answers(service, gateway, settings):
+    settings.preprocess_url = settings.evaluator_url = settings.generator_url
+    body = gateway.get("/readyz").json()
+    assert list(body["down"]) == ["sweeper"]
+    get_redis().set(HEARTBEAT_KEY, "1")
+    ready = gateway.get("/readyz")
+    assert (ready.status_code, ready.json()["status"], ready.json()["down"]) == (200, "ready", {})
 
 
 def test_one_openapi_document(service, gateway):
