@@ -1,5 +1,6 @@
 """What every HTTP process shares: problem documents, request ids, and the services' private door."""
 
+import errno
 import hashlib
 import hmac
 import uuid
@@ -12,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from shared.database import get_database
-from shared.errors import Forbidden, SynthMRIError
+from shared.errors import Forbidden, StorageFull, SynthMRIError
 from shared.jobs.submission import Caller
 from shared.logs import configure_logs, get_log, log_context
 from shared.objects import get_objects
@@ -55,12 +56,15 @@ def add_problem_handlers(app: FastAPI) -> None:
         return response
 
     def unexpected(_: Request, error: Exception) -> Response:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return problem_response(StorageFull("The disk is full; free some space and try again. Nothing was stored."))
         log.error("request_broke", exc_info=error)
         return _problem(500, "internal", "An unexpected error; the log has it under the X-Request-ID of this answer.")
 
     app.add_exception_handler(SynthMRIError, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(OSError, unexpected)
     app.add_exception_handler(Exception, unexpected)
 
 

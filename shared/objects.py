@@ -9,6 +9,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from http import HTTPStatus
 
@@ -111,6 +112,24 @@ class ObjectStore:
             for item in self._client.list_objects(self.bucket, prefix=prefix, recursive=True):
                 yield str(item.object_name)
 
+    def list_older(self, prefix: str, min_age_s: float) -> Iterator[str]:
+        """The keys that begin with `prefix` and were last written more than `min_age_s` seconds ago."""
+        latest = datetime.now(UTC) - timedelta(seconds=min_age_s)
+        with _translated(prefix):
+            for item in self._client.list_objects(self.bucket, prefix=prefix, recursive=True):
+                if item.last_modified is not None and item.last_modified < latest:
+                    yield str(item.object_name)
+
+    def age_s(self, key: str) -> float:
+        """How long ago what is under `key` was last written, seconds.
+
+        Raises:
+            ObjectNotFound: there is nothing under this key.
+        """
+        with _translated(key):
+            written = self._client.stat_object(self.bucket, key).last_modified
+        return (datetime.now(UTC) - written).total_seconds() if written is not None else 0.0
+
     def ensure_bucket(self) -> None:
         """Make the bucket if it is missing."""
         with _translated(self.bucket):
@@ -155,7 +174,9 @@ def _translated(key: str) -> Iterator[None]:
             raise ObjectNotFound(f"There is no object {key}.") from error
         if status == HTTPStatus.INSUFFICIENT_STORAGE:
             raise StorageFull("The object store is full; free some space and try again.") from error
-        raise StorageUnavailable(f"The object store answered in an unexpected way (status {status}).") from error
+        raise StorageUnavailable(
+            f"The object store failed (status {status}); look into its log, its disk may be full, and try again."
+        ) from error
     except urllib3.exceptions.HTTPError as error:
         raise StorageUnavailable("The object store does not answer; try again in a moment.") from error
 

@@ -41,7 +41,8 @@ def test_no_file_is_longer_than_three_hundred_lines() -> None:
     [
         "gateway.app", "shared.jobs.sweeper",
         "services.preprocess.api", "services.generator.api", "services.evaluator.api", "services.classifier.api",
-        "services.preprocess.tasks", "services.generator.tasks", "services.evaluator.tasks", "services.classifier.tasks",
+        "services.preprocess.tasks", "services.generator.tasks",
+        "services.evaluator.tasks", "services.classifier.tasks",
     ],
 )  # fmt: skip
 def test_processes_start_without_a_deep_learning_framework(module: str) -> None:

@@ -125,11 +125,11 @@ class ArtifactStore:
         if session is not None:
             session.add(row)
             session.flush()
-            return _artifact(row)
+            return artifact_of(row)
         with self._database.writing() as own_session:
             own_session.add(row)
             own_session.flush()
-            return _artifact(row)
+            return artifact_of(row)
 
     def get(self, artifact_id: str, owner: str | None, noun: str | None = None) -> Artifact:
         """The artifact with this id, if `owner` (None: an administrator) may see it.
@@ -144,7 +144,7 @@ class ArtifactStore:
                 raise _MISSING[wanted](
                     f"There is no {_WORDS[wanted]} {artifact_id[:60]!r}; list yours to see their ids."
                 )
-            return _artifact(row)
+            return artifact_of(row)
 
     def manifest(self, artifact: Artifact) -> dict[str, Any]:
         """The manifest of `artifact`; treat it as read-only, it is shared between callers.
@@ -188,7 +188,7 @@ class ArtifactStore:
         with self._database.reading() as session:
             rows = list(session.scalars(query))
         more = len(rows) > limit
-        page = [_artifact(row) for row in rows[:limit]]
+        page = [artifact_of(row) for row in rows[:limit]]
         return page, encode_cursor(page[-1].created_at, page[-1].id) if more else None
 
 
@@ -197,7 +197,8 @@ def manifest_key(artifact_id: str) -> str:
     return f"artifacts/{artifact_id}/manifest.json"
 
 
-def _artifact(row: ArtifactRow) -> Artifact:
+def artifact_of(row: ArtifactRow) -> Artifact:
+    """The artifact that a row describes."""
     return Artifact(
         id=row.id,
         noun=row.noun,

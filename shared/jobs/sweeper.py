@@ -5,23 +5,28 @@ Several may run at once; every change is conditional. Run one with `python -m sh
 
 import signal
 import threading
+import time
 from dataclasses import dataclass
 
 from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
+from shared.artifacts.garbage import collect_garbage
+from shared.artifacts.store import get_artifacts
 from shared.database import Database, get_database, now_s, rows_changed
 from shared.errors import SynthMRIError
 from shared.jobs.claims import requeue_idle_job
 from shared.jobs.states import OPEN, QUEUES, JobStatus, ShardStatus
 from shared.jobs.tables import JobRow, ShardRow
 from shared.logs import configure_logs, get_log
+from shared.objects import get_objects
 from shared.queue import get_redis, queue_length, send
 from shared.settings import get_settings
 
 HEARTBEAT_KEY = "synthmri:sweeper:seen"
 """Redis key that is set anew at every sweep; its absence shows in /readyz."""
 MAX_BACKOFF_S = 300.0
+FIRST_COLLECTION_S, COLLECT_EVERY_S = 600.0, 6 * 3600.0
 
 log = get_log(__name__)
 
@@ -135,8 +140,12 @@ def main() -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     log.info("sweeper_started")
+    collect_at = time.monotonic() + FIRST_COLLECTION_S
     while not stop.wait(settings.sweep_s):
         try:
+            if time.monotonic() > collect_at:
+                collect_at = time.monotonic() + COLLECT_EVERY_S
+                log.info("garbage_collected", removed=collect_garbage(get_database(), get_objects(), get_artifacts()))
             swept = sweep(get_database(), settings.max_attempts)
             get_redis().set(HEARTBEAT_KEY, "1", ex=max(30, int(settings.sweep_s * 5)))
             if swept != Swept(0, 0, 0):
