@@ -21,13 +21,13 @@ app = typer.Typer(
 @app.command()
 def create(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="Who or what the key is for.")],
+    name: Annotated[str, typer.Option(help="Who or what the key is for.")],
     owner: Annotated[str, typer.Option(help="The team; what its keys make is shared within it.")] = "default",
-    scope: Annotated[list[str] | None, typer.Option(help="read, write or admin; default: write.")] = None,
+    scopes: Annotated[str, typer.Option(help="Some of read, write and admin, with commas between.")] = "write",
 ) -> None:
     """Make a key and print it; it cannot be shown again."""
     with _database() as database:
-        key, described = create_key(database, name=name, owner=owner, scopes=scope or ["write"])
+        key, described = create_key(database, name=name, owner=owner, scopes=scopes.split(","))
     if ctx.obj.as_json:
         show({**described, "key": key})
         return

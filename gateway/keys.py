@@ -15,7 +15,7 @@ from shared.errors import InvalidInput, NotFound
 
 SCOPES: Final = ("read", "write", "admin")
 _IMPLIED: Final = {"read": {"read"}, "write": {"read", "write"}, "admin": {"read", "write", "admin"}}
-_KEY: Final = re.compile(r"smri_(?P<id>[0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+_KEY: Final = re.compile(r"smri_(?P<id>[0-9a-f]{12})_[0-9a-f]{64}")
 _TOUCH_S: Final = 60.0
 
 
@@ -66,7 +66,7 @@ def create_key(database: Database, *, name: str, owner: str, scopes: list[str]) 
     if unknown or not scopes:
         raise ScopeUnknown(f"Scopes are {', '.join(SCOPES)}; admin implies write, write implies read.", valid=SCOPES)
     key_id = secrets.token_hex(6)
-    key = f"smri_{key_id}_{secrets.token_urlsafe(32)}"
+    key = f"smri_{key_id}_{secrets.token_hex(32)}"
     row = ApiKeyRow(
         id=key_id,
         name=name[:200],

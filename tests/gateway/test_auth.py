@@ -31,7 +31,7 @@ def bad_keys(good):
         "none": {},
         "empty": {"Authorization": ""},
         "basic": {"Authorization": f"Basic {secret}"},
-        "unknown": {"Authorization": "Bearer smri_000000000000_" + "x" * 43},
+        "unknown": {"Authorization": "Bearer smri_000000000000_" + "a" * 64},
         "one letter more": {"Authorization": f"Bearer {secret}x"},
         "prefix": {"Authorization": f"Bearer {secret[:-1]}"},
         "other case": {"Authorization": f"Bearer {secret.swapcase()}"},

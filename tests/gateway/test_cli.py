@@ -24,7 +24,7 @@ def run(gateway, settings, tmp_path, monkeypatch):
     def invoke(*arguments):
         return runner.invoke(app, [str(argument) for argument in arguments])
 
-    made = invoke("keys", "create", "cli", "--owner", "team-a", "--scope", "admin")
+    made = invoke("keys", "create", "--name", "cli", "--owner", "team-a", "--scopes", "admin")
     monkeypatch.setenv("SYNTHMRI_API_KEY", made.stdout.strip())
     return invoke
 
@@ -72,7 +72,7 @@ def test_keys_are_listed_and_revoked(run):
     assert run("jobs").exit_code == 0
     assert run("keys", "revoke", key_id).stdout.strip() == f"revoked {key_id}"
     assert "[unauthenticated]" in run("jobs").stderr
-    assert "[scope_unknown]" in run("keys", "create", "x", "--scope", "root").stderr
+    assert "[scope_unknown]" in run("keys", "create", "--name", "x", "--scopes", "root").stderr
     assert "[api_key_not_found]" in run("keys", "revoke", "nobody").stderr
 
 
