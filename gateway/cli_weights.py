@@ -15,7 +15,7 @@ def list_weights(ctx: typer.Context) -> None:
     """List the weights the platform can use."""
     with connected(ctx) as platform:
         page = platform.weights()
-    show_list(ctx, page, ("name", "installed", "sha256", "size_bytes", "source"))
+    show_list(ctx, page, ("name", "installed", "used_by", "how", "source"))
 
 
 @app.command()
