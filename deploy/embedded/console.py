@@ -3,7 +3,7 @@
 import sys
 
 
-class CannotStart(Exception):  # noqa: N818 errors here are statements
+class CannotStart(Exception):
     """The platform cannot start or stop; the message is one or two sentences that say why and what to do."""
 
 

@@ -148,7 +148,7 @@ def train_classifier(story: Story) -> None:
             story.results["real"], preset="vgg19-compact", epochs=CLASSIFIER_EPOCHS, seed=33
         )
         story.results["classifier"] = artifact_of(story.run_job("four classes, 64 px", job), "model")
-        accuracy = story.platform.model(story.results["classifier"])["summary"]["accuracy"]
+        accuracy = story.platform.model(story.results["classifier"])["accuracy"]
         said.append(f"accuracy {accuracy:.2f} on real test images")
 
 
@@ -163,7 +163,7 @@ def evaluate(story: Story) -> None:
         job = story.platform.evaluate(story.results["synthetic"], story.results["real"], metrics, **choice)
         report = story.platform.report(artifact_of(story.run_job("features and distances", job), "report"))
         story.results["evaluation"] = report["report"]
-        scores = ", ".join(f"{name.upper()} {value:.3g}" for name, value in report["summary"]["scores"].items())
+        scores = ", ".join(f"{name.upper()} {value:.3g}" for name, value in report["scores"].items())
         said.append(f"{scores} in the features of {choice['features']}")
 
 
@@ -198,7 +198,7 @@ def run_scenario(story: Story) -> None:
         done = story.run_job("two compositions, two seeds", job)
         report = story.platform.report(artifact_of(done, "report"))
         story.results["scenario"] = report["report"]
-        said.append("; ".join(f"{name}: accuracy {value:.3f}" for name, value in report["summary"]["accuracy"].items()))
+        said.append("; ".join(f"{name}: accuracy {value:.3f}" for name, value in report["accuracy"].items()))
 
 
 def artifact_of(job: Json, noun: str) -> str:

@@ -6,6 +6,7 @@ tissue levels are relative T1 signal in [0, 1]: air 0, fluid 0.12, gray matter 0
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from PIL import Image
 
 from shared.tumour import Plane
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 """(SIDE_PX, SIDE_PX) float32; masks and tissue levels in [0, 1], coordinates in [-1, 1]."""
 
 SIDE_PX = 256
@@ -64,7 +65,8 @@ def ellipse_radius(
 
 def inside(radius: Field, edge: float = 0.04) -> Field:
     """A mask of radius < 1 with an edge about `edge` wide."""
-    return np.clip((1.0 - radius) / edge + 0.5, 0.0, 1.0)
+    mask: Field = np.clip((1.0 - radius) / edge + 0.5, 0.0, 1.0)
+    return mask
 
 
 def paint(levels: Field, mask: Field, level: float | Field) -> None:

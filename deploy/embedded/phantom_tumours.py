@@ -39,7 +39,8 @@ def _push_aside(head: Head, cx: float, cy: float, reach: float) -> Field:
     to_px = (SIDE_PX - 1) / 2
     rows, columns = (Y - pull * dy + 1) * to_px, (X - pull * dx + 1) * to_px
     moved = map_coordinates(head.levels, [rows, columns], order=1, mode="nearest")
-    return head.levels + head.brain * (moved - head.levels)
+    pushed: Field = head.levels + head.brain * (moved - head.levels)
+    return pushed
 
 
 def _pick(mask: NDArray[np.bool_], rng: np.random.Generator) -> tuple[float, float]:
