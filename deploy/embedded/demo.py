@@ -59,7 +59,7 @@ def run_demo(console: Console, data: Path | None, output: Path, epochs: int | No
             story = Story(platform, console)
             tell(story, images, epochs)
             write_report(story.platform, story.stages, story.results, images, output)
-    console.print((output / "summary.md").read_text(), markup=False, highlight=False)
+    console.print((output / "summary.md").read_text(), markup=False, highlight=False, soft_wrap=True)
     console.print(f"The demo took {time.monotonic() - began:.0f} s; its pictures are in {output}/.", highlight=False)
     url = folder.read_state()["url"]
     state = "was running before and still is" if was_running else "was started for this demo and goes on running"
