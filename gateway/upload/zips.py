@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 
 from gateway.upload.errors import (
     EmptyUpload,
+    ImageFileTooLarge,
     NotAZip,
     TooManyEntries,
     ZipCrcMismatch,
@@ -170,7 +171,9 @@ def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, spool: Spool
     start = spool.size
     limit = max(_RATIO_FLOOR_BYTES, settings.upload_max_ratio * entry.compress_size)
     if entry.file_size > settings.image_max_bytes:
-        raise ZipSizeMismatch(f"{shown} says that it unpacks to {entry.file_size} bytes, more than any image may have.")
+        raise ImageFileTooLarge(
+            f"{shown} unpacks to {entry.file_size} bytes, more than one image may have; leave it out."
+        )
     try:
         with archive.open(entry) as source:
             while chunk := source.read(_CHUNK_BYTES):
@@ -185,7 +188,7 @@ def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, spool: Spool
                     )
     except zipfile.BadZipFile as error:
         raise ZipCrcMismatch(f"{shown} does not have its checksum; the zip is damaged, make it again.") from error
-    except (zlib.error, EOFError, OSError, struct.error, ValueError, RuntimeError) as error:
+    except (zlib.error, EOFError, struct.error, ValueError, RuntimeError) as error:
         raise ZipTruncated(f"{shown} cannot be unpacked; the zip is damaged, make it again.") from error
     if spool.size - start != entry.file_size:
         raise ZipSizeMismatch(f"{shown} has {spool.size - start} bytes, the zip says {entry.file_size}; make it again.")
