@@ -19,9 +19,9 @@ from deploy.embedded.start import up
 from shared.client import ApiProblem, JobUnsuccessful, SynthMRI
 
 N_SYNTHETIC = 64
-TRAINING_S = 150.0
+TRAINING_S = 240.0
 TRIAL_EPOCHS = 2
-FEWEST_EPOCHS, MOST_EPOCHS = 20, 300
+FEWEST_EPOCHS, MOST_EPOCHS = 30, 300
 CLASSIFIER_EPOCHS = 12
 SCENARIO_EPOCHS = 6
 SCENARIO_SEEDS = [33, 66]
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.embedded.demo", description=__doc__)
     parser.add_argument("--data", type=Path, help="a folder of MRIs by split and class; without it phantoms are drawn")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where the pictures go")
-    parser.add_argument("--epochs", type=int, help="how long the diffusion model trains; by default 150 s")
+    parser.add_argument("--epochs", type=int, help="how long the diffusion model trains; by default about four minutes")
     options = parser.parse_args(arguments)
     console = Console()
     try:
