@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from services.generator.images import encode_png, enlarge_image
 from services.generator.presets import Preset, SamplerName, find_preset
+from services.generator.settings import get_generator_settings
 from services.generator.sources import (
     find_model,
     find_training_images,
@@ -117,7 +118,13 @@ def finish_training(execution: Execution) -> list[DraftArtifact]:
     resume = execution.load_resume()
     log.info("training_started", n_images=len(images_u8), preset=preset.name, resumed=resume is not None)
     model = train_model(
-        images_u8, preset, seed=request["seed"], progress=execution.progress, save=execution.save_resume, resume=resume
+        images_u8,
+        preset,
+        seed=request["seed"],
+        progress=execution.progress,
+        save=execution.save_resume,
+        save_every_s=get_generator_settings().checkpoint_every_s,
+        resume=resume,
     )
     facts = {
         "n_images": len(images_u8),

@@ -14,10 +14,14 @@ from tests.e2e.embedded_platform import EmbeddedPlatform, made, make_platform, r
 def platform() -> Iterator[EmbeddedPlatform]:
     """The platform that all end-to-end tests share; it runs when a test begins, and a test leaves it running.
 
-    Fast leases, so that a test that kills a worker need not wait for half a minute.
+    Fast leases and checkpoints, so that a test that kills a worker need not wait for a minute.
     """
     started = make_platform(
-        SYNTHMRI_LEASE_S="6", SYNTHMRI_HEARTBEAT_S="1", SYNTHMRI_SWEEP_S="1", SYNTHMRI_RATE_LIMIT_PER_MINUTE="0"
+        SYNTHMRI_LEASE_S="6",
+        SYNTHMRI_HEARTBEAT_S="1",
+        SYNTHMRI_SWEEP_S="1",
+        SYNTHMRI_RATE_LIMIT_PER_MINUTE="0",
+        SYNTHMRI_CHECKPOINT_EVERY_S="2",
     )
     try:
         started.up()

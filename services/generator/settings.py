@@ -1,0 +1,22 @@
+"""Settings of the generator's own, beside those that every process shares."""
+
+from functools import lru_cache
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class GeneratorSettings(BaseSettings):
+    """Read from the environment, prefix `SYNTHMRI_`."""
+
+    model_config = SettingsConfigDict(env_prefix="SYNTHMRI_", extra="ignore")
+
+    checkpoint_every_s: float = Field(
+        60.0, gt=0, description="Seconds between the resume bundles of a training: what a killed worker loses at most."
+    )
+
+
+@lru_cache
+def get_generator_settings() -> GeneratorSettings:
+    """The settings of this process."""
+    return GeneratorSettings()
