@@ -9,6 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+# Idle OpenMP threads spin by default, which starves every other process of a small machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
 from shared.artifacts.store import ArtifactStore, get_artifacts
 from shared.database import Database, get_database
 from shared.jobs.progress import go_on_working
@@ -17,8 +21,6 @@ from shared.objects import ObjectStore, get_objects
 from shared.queue import get_celery, get_redis
 from shared.settings import Settings, get_settings
 from tests.support import servers
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 _skipped: list[str] = []
 DATA = Path(os.environ.get("SYNTHMRI_TEST_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")).resolve()
@@ -55,8 +57,8 @@ def s3_server(server_dir: Path) -> Iterator[servers.Server]:
 
 @pytest.fixture(scope="session")
 def postgresql_url(server_dir: Path) -> Iterator[str]:
-    with servers.postgresql(server_dir / "pg") as url:
-        yield url
+    with servers.running(servers.postgresql_server(server_dir / "pg")) as server:
+        yield f"postgresql://postgres@127.0.0.1:{server.port}"
 
 
 @pytest.fixture(scope="session")

@@ -56,15 +56,25 @@ def port_answers(port: int) -> bool:
 class Server:
     """A server that a test may kill and start again at the same port with the same data."""
 
-    def __init__(self, command: list[str], port: int, log: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        port: int,
+        log: Path,
+        env: dict[str, str] | None = None,
+        answers: Callable[[], bool] | None = None,
+    ) -> None:
         self.command, self.port, self.log = command, port, log
+        self.answers = answers or (lambda: port_answers(port))
         self.env = {**os.environ, **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, env=self.env, stdout=log, stderr=log, start_new_session=True)
-        wait_until(lambda: port_answers(self.port))
+            self.process = subprocess.Popen(
+                self.command, cwd="/", env=self.env, stdout=log, stderr=log, start_new_session=True
+            )
+        wait_until(self.answers)
 
     def stop(self, sign: int = signal.SIGTERM) -> None:
         if self.process is not None:
@@ -100,34 +110,26 @@ def s3_server(folder: Path) -> Server:
     return Server([*command, "--vfs-cache-mode", "off", "--no-cleanup"], port, folder / "s3.log", env)
 
 
-@contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
-    """A fresh PostgreSQL cluster; yields its URL without a database name. It refuses root, so root steps down."""
+def postgresql_server(folder: Path) -> Server:
+    """A fresh PostgreSQL cluster, user `postgres`, no password; it refuses root, so root steps down to that user."""
     binaries = _postgresql_binaries()
     data, port = folder / "postgresql", free_port()
     data.mkdir(parents=True)
     step_down: list[str] = []
     if os.geteuid() == 0:
-        for path in (data, *data.parents):
-            if path == Path("/tmp"):
-                break
-            path.chmod(path.stat().st_mode | 0o011)
+        folder.chmod(0o711)
         shutil.chown(data, "postgres", "postgres")
         step_down = [program("setpriv"), "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
     init = [*step_down, str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "--auth", "trust", "-E", "UTF8"]
     subprocess.run(init, check=True, capture_output=True, cwd="/")
     options = ["-c", f"port={port}", "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={data}"]
-    log = folder / "postgresql.log"
-    with log.open("ab") as out:
-        command = [*step_down, str(binaries / "postgres"), "-D", str(data), *options]
-        process = subprocess.Popen(command, stdout=out, stderr=out, cwd="/")
-    url = f"postgresql://postgres@127.0.0.1:{port}"
-    try:
-        wait_until(lambda: psycopg.connect(f"{url}/postgres").close() is None)
-        yield url
-    finally:
-        process.send_signal(signal.SIGQUIT)
-        process.wait(timeout=20)
+    command = [*step_down, str(binaries / "postgres"), "-D", str(data), *options]
+
+    def answers() -> bool:
+        psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres").close()
+        return True
+
+    return Server(command, port, folder / "postgresql.log", answers=answers)
 
 
 def _postgresql_binaries() -> Path:
