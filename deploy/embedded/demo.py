@@ -124,7 +124,7 @@ def train_diffusion(story: Story, epochs: int | None) -> None:
     epochs = epochs or affordable_epochs(story)
     with story.stage("Train a tiny DDPM on glioma") as said:
         job = story.platform.train_diffusion(story.results["real"], "glioma", preset="tiny", epochs=epochs, seed=SEED)
-        story.results["diffusion"] = artifact_of(story.run_job("predict the noise, 64 px", job), "model")
+        story.results["diffusion"] = artifact_of(story.run_job("denoise, 64 px", job), "model")
         card = story.platform.model(story.results["diffusion"])["card"]
         story.results["losses"] = card["epoch_losses"]
         said.append(

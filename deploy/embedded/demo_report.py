@@ -71,7 +71,7 @@ def draw_loss_curve(losses: Sequence[float]) -> Figure:
     axes.plot(epochs, running_median(losses, LOSS_WINDOW), color="tab:blue", label=f"median of {LOSS_WINDOW}")
     axes.set_yscale("log")
     axes.set_xlabel("epoch")
-    axes.set_ylabel("noise prediction error (MSE)")
+    axes.set_ylabel("prediction error (MSE)")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

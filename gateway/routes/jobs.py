@@ -12,6 +12,7 @@ from gateway.keys import Principal
 from gateway.paging import Cursor, Limit, listing
 from gateway.resources import IdempotencyKey, Resources, resources_of
 from shared.app import request_digest
+from shared.jobs.idempotency import recall, remember
 from shared.jobs.states import JobStatus
 from shared.jobs.submission import Caller, resubmit
 
@@ -47,11 +48,20 @@ def get_job(
 @router.post("/jobs/{job_id}/cancel")
 def cancel_job(
     job_id: str,
+    request: Request,
     principal: Annotated[Principal, Depends(principal_of)],
     resources: Annotated[Resources, Depends(resources_of)],
+    idempotency_key: IdempotencyKey = None,
 ) -> dict[str, Any]:
     """Cancel a queued or running job; the worker stops within a step. A finished job answers 409."""
-    return resources.jobs.cancel(job_id, principal.sees)
+    digest = request_digest(request, b"")
+    if idempotency_key and recall(resources.database, principal.owner, idempotency_key, digest):
+        return resources.jobs.get(job_id, principal.sees)
+    view = resources.jobs.cancel(job_id, principal.sees)
+    if idempotency_key:
+        with resources.database.writing() as session:
+            remember(session, principal.owner, idempotency_key, digest, f"jobs/{job_id}")
+    return view
 
 
 @router.post("/jobs/{job_id}/retry", status_code=202)

@@ -39,6 +39,13 @@ def test_filters(gateway, keys, job):
     assert gateway.get("/jobs", params={"limit": 0}, headers=keys["alice"]).status_code == 422
 
 
+def test_a_repeated_cancel_under_the_same_key_answers_the_same(gateway, keys, job):
+    headers = {**keys["alice"], "Idempotency-Key": "cancel-once"}
+    first, again = (gateway.post(f"/jobs/{job}/cancel", headers=headers) for _ in range(2))
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert first.json() == again.json()
+
+
 def test_cancel_then_retry(gateway, keys, job):
     assert gateway.post(f"/jobs/{job}/retry", headers=keys["alice"]).json()["code"] == "job_not_finished"
     cancelled = gateway.post(f"/jobs/{job}/cancel", headers=keys["alice"])

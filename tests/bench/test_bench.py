@@ -1,0 +1,165 @@
+"""The measurements behind the numbers in the README: `make bench` writes them to bench-output/bench.md.
+
+Each speed is a ratio against something run in the same minute, because machines differ and are noisy.
+"""
+
+import io
+import os
+import platform as machine
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from deploy.embedded.phantoms import write_phantoms
+from tests.e2e.embedded_platform import make_platform, remove_platform
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+OUTPUT = Path("bench-output")
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[list[tuple[str, str, str]]]:
+    """Rows (what, measured, bar), written at the end."""
+    rows: list[tuple[str, str, str]] = []
+    yield rows
+    OUTPUT.mkdir(exist_ok=True)
+    head = f"{machine.processor() or machine.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}"
+    lines = [f"Measured by `make bench` on {head}.", "", "| what | measured | bar |", "|---|---|---|"]
+    text = "\n".join([*lines, *(f"| {what} | {value} | {bar} |" for what, value, bar in rows)]) + "\n"
+    (OUTPUT / "bench.md").write_text(text)
+    print("\n" + text)
+
+
+def fastest_s(action: Callable[[], object], n: int = 3) -> float:
+    """Seconds of the fastest of n runs, which noise can only make longer."""
+    times = []
+    for _ in range(n):
+        began = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    folder = tmp_path_factory.mktemp("phantoms")
+    write_phantoms(folder, n_training=24, n_testing=1, seed=0)
+    images = []
+    for path in sorted(folder.rglob("*.*")):
+        out = io.BytesIO()
+        Image.open(path).convert("L").resize((512, 512)).save(out, "JPEG", quality=90)
+        images.append(out.getvalue())
+    return images
+
+
+def test_preprocess_against_a_bare_loop(files: list[bytes], table: list[tuple[str, str, str]]) -> None:
+    from services.preprocess.pipeline import encode_image, prepare_pixels
+    from services.preprocess.reading import read_gray
+    from services.preprocess.recipe import Recipe
+
+    recipe = Recipe.parse("rigorous")
+    cv2.setNumThreads(1)
+
+    def bare(data: bytes) -> None:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        equal = cv2.createCLAHE(2.0, (8, 8)).apply(pixels)
+        cv2.imencode(".png", cv2.resize(equal, (256, 256), interpolation=cv2.INTER_AREA))
+
+    def ours(data: bytes) -> None:
+        encode_image(prepare_pixels(read_gray(data).pixels_u8, recipe).pixels_u8, recipe)
+
+    with ThreadPoolExecutor(2) as pool:
+        ratio = fastest_s(lambda: list(pool.map(ours, files))) / fastest_s(lambda: list(pool.map(bare, files)))
+    table.append(("preprocess, against a bare decode-CLAHE-resize-encode loop", f"{ratio:.2f} x", "1.5 x"))
+    assert ratio < 3
+
+
+def test_sampling_outside_the_network(table: list[tuple[str, str, str]]) -> None:
+    import torch
+
+    from services.generator.images import encode_png
+    from services.generator.network import build_network
+    from services.generator.presets import find_preset
+    from services.generator.samplers import build_sampler
+    from services.generator.sampling import SamplingPlan, sample_images
+    from shared.progress import NoProgress
+
+    preset = find_preset("tiny")
+    network = build_network(preset.unet)
+    inside_s = 0.0
+
+    class Timed(torch.nn.Module):
+        def forward(self, x_t: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+            nonlocal inside_s
+            began = time.perf_counter()
+            predicted: torch.Tensor = network(x_t, timesteps)
+            inside_s += time.perf_counter() - began
+            return predicted
+
+    sampler = build_sampler("ddim", 50, preset.schedule)
+    plan = SamplingPlan(preset.size_px, preset.value_range, 0, range(32), 16)
+    began = time.perf_counter()
+    for _, image_u8 in sample_images(Timed(), sampler, plan, progress=NoProgress()):
+        encode_png(image_u8)
+    whole_s = time.perf_counter() - began
+    table.append(("`tiny`, 50 DDIM steps: seconds for each 64 px image", f"{whole_s / 32:.2f} s", ""))
+    table.append(("share of sampling outside the network", f"{100 * (1 - inside_s / whole_s):.1f} %", "10 %"))
+    assert inside_s / whole_s > 0.8
+
+
+def test_distance_of_600_and_867_images(table: list[tuple[str, str, str]]) -> None:
+    from services.evaluator.frechet import frechet_distance
+
+    rng = np.random.default_rng(0)
+    generated, reference = rng.normal(size=(600, 2048)), rng.normal(size=(867, 2048))
+    seconds = fastest_s(lambda: frechet_distance(generated, reference))
+    table.append(("Fréchet distance, 600 against 867 images, 2,048 features", f"{seconds:.2f} s", "0.5 s"))
+    assert seconds < 2
+
+
+def test_classify_against_the_bare_network(files: list[bytes], table: list[tuple[str, str, str]]) -> None:
+    from services.classifier.inference import TrainedNetwork, predict
+    from services.classifier.network import build_network
+    from services.classifier.presets import NetworkConfig
+    from services.preprocess.pipeline import prepare_image
+
+    config = NetworkConfig(architecture="vgg19-compact", size_px=64, input_space="pm1")
+    trained = TrainedNetwork(build_network(config), config)
+    prepared = [prepare_image(data, "rigorous") for data in files[:60]]
+
+    def p95_ms(calls: list[Callable[[], object]]) -> float:
+        return float(np.percentile([fastest_s(call, 1) * 1000 for call in calls], 95))
+
+    predict(trained, prepared[0][None], batch_size=1)
+    bare = p95_ms([lambda image=image: predict(trained, image[None], batch_size=1) for image in prepared])  # type: ignore[misc]
+    whole = p95_ms(
+        [
+            lambda data=data: predict(trained, prepare_image(data, "rigorous")[None], batch_size=1)  # type: ignore[misc]
+            for data in files[:60]
+        ]
+    )
+    row = f"{whole / bare:.2f} x ({whole:.0f} ms against {bare:.0f} ms)"
+    table.append(("classify one file, p95, against the bare network", row, "1.5 x"))
+    assert whole / bare < 5
+
+
+def test_start_and_idle_memory(table: list[tuple[str, str, str]]) -> None:
+    started = make_platform()
+    try:
+        began = time.perf_counter()
+        started.up()
+        seconds = time.perf_counter() - began
+        processes = started.status()["processes"]
+        memory_mib = sum(process["memory_mib"] or 0.0 for process in processes)
+    finally:
+        remove_platform(started)
+    table.append((f"`make up` to ready, {len(processes)} processes, first start", f"{seconds:.1f} s", "20 s"))
+    table.append(("idle memory of all of them together (PSS)", f"{memory_mib:.0f} MiB", ""))
+    assert seconds < 120
