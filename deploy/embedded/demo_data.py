@@ -12,6 +12,7 @@ N_TRAINING = 100
 N_TESTING = 25
 N_HELD_OUT = 2
 ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+PHANTOMS = "brain phantoms drawn for this demo"
 LAYOUT = "<folder>/Training/<class>/<file> and <folder>/Testing/<class>/<file>"
 
 
@@ -31,7 +32,7 @@ class DemoImages:
 def draw_phantom_images(folder: Path) -> DemoImages:
     """Phantoms of all four classes, written to `folder`."""
     write_phantoms(folder, n_training=N_TRAINING, n_testing=N_TESTING + N_HELD_OUT, seed=0)
-    return choose_images(folder, "brain phantoms drawn for this demo")
+    return choose_images(folder, PHANTOMS)
 
 
 def choose_images(folder: Path, origin: str) -> DemoImages:

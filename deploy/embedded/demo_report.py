@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from deploy.embedded.demo_data import DemoImages
+from deploy.embedded.demo_data import PHANTOMS, DemoImages
 from shared.client import SynthMRI
 
 N_SHOWN = 8
@@ -30,7 +30,9 @@ def write_report(
     """Write contact_sheet.png, loss_curve.png and summary.md to `output`."""
     output.mkdir(parents=True, exist_ok=True)
     draw_contact_sheet(
-        read_row(platform, results["real"], split="Training"), read_row(platform, results["synthetic"])
+        read_row(platform, results["real"], split="Training"),
+        read_row(platform, results["synthetic"]),
+        "phantoms" if images.origin == PHANTOMS else "real",
     ).savefig(output / "contact_sheet.png", dpi=110)
     draw_loss_curve(results["losses"]).savefig(output / "loss_curve.png", dpi=110)
     (output / "summary.md").write_text(write_summary(stages, results, images.origin))
@@ -44,12 +46,14 @@ def read_row(platform: SynthMRI, image_set: str, split: str | None = None) -> li
     return [np.asarray(picture) for picture in pictures]
 
 
-def draw_contact_sheet(real: Sequence[NDArray[np.uint8]], synthetic: Sequence[NDArray[np.uint8]]) -> Figure:
-    """Two labelled rows of the same width: real gliomas above, generated ones below."""
+def draw_contact_sheet(
+    real: Sequence[NDArray[np.uint8]], synthetic: Sequence[NDArray[np.uint8]], title: str = "real"
+) -> Figure:
+    """Two labelled rows of the same width: real gliomas (or phantoms, as `title` says) above, generated ones below."""
     columns = max(len(real), len(synthetic))
     figure = Figure(figsize=(1.35 * columns, 3.3), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    for index, (title, row) in enumerate((("real", real), ("generated", synthetic))):
+    for index, (label, row) in enumerate(((title, real), ("generated", synthetic))):
         for column in range(columns):
             axes = figure.add_subplot(2, columns, index * columns + column + 1)
             axes.set_axis_off()
@@ -57,12 +61,12 @@ def draw_contact_sheet(real: Sequence[NDArray[np.uint8]], synthetic: Sequence[ND
                 axes.imshow(row[column], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             if column == 0:
                 size_px = row[0].shape[0] if row else 0
-                axes.set_title(f"{title}, {size_px} px", loc="left", fontsize=9)
+                axes.set_title(f"{label}, {size_px} px", loc="left", fontsize=9)
     return figure
 
 
 def draw_loss_curve(losses: Sequence[float]) -> Figure:
-    """The mean squared error of the predicted noise by epoch, with its running median."""
+    """The mean squared error of the prediction by epoch, with its running median."""
     figure = Figure(figsize=(6, 3.2), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
