@@ -11,9 +11,12 @@ from sqlalchemy import Float, String, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.database import Base, Database, now_s
-from shared.errors import InvalidInput, NotFound
+from shared.errors import InvalidInput, NotFound, SynthMRIError
+from shared.logs import get_log
 
 SCOPES: Final = ("read", "write", "admin")
+log = get_log(__name__)
+
 _IMPLIED: Final = {"read": {"read"}, "write": {"read", "write"}, "admin": {"read", "write", "admin"}}
 _KEY: Final = re.compile(r"smri_(?P<id>[0-9a-f]{12})_[0-9a-f]{64}")
 _TOUCH_S: Final = 60.0
@@ -116,10 +119,18 @@ def find_principal(database: Database, key: str) -> Principal | None:
     if row is None or not hmac.compare_digest(row.key_hash, _hash(key)) or row.revoked_at is not None:
         return None
     if must_touch:
-        with database.writing() as session:
-            session.execute(update(ApiKeyRow).where(ApiKeyRow.id == row.id).values(last_used_at=now_s()))
+        _touch(database, row.id)
     scopes = frozenset().union(*(_IMPLIED[scope] for scope in row.scopes.split(",")))
     return Principal(row.id, row.owner, scopes)
+
+
+def _touch(database: Database, key_id: str) -> None:
+    """Record that the key was used; reading goes on when this cannot be written, on a full disk for example."""
+    try:
+        with database.writing() as session:
+            session.execute(update(ApiKeyRow).where(ApiKeyRow.id == key_id).values(last_used_at=now_s()))
+    except SynthMRIError as error:
+        log.warning("key_use_not_recorded", code=error.code)
 
 
 def _hash(key: str) -> str:

@@ -159,19 +159,21 @@ class SynthMRI:
 
     def events(self, job: str) -> Iterator[tuple[str, Json]]:
         """The events of a job until it ends: (`progress` or `done`, the job). Reconnects after a lost connection."""
-        last_heard = time.monotonic()
+        failing_since: float | None = None
         while True:
             try:
                 for event, data in self._transport.events(f"/jobs/{job}/events", _SILENCE_S):
-                    last_heard = time.monotonic()
+                    failing_since = None
                     yield event, data
                     if event == "done":
                         return
             except httpx.TransportError as error:
-                if time.monotonic() - last_heard > self._patience_s + _SILENCE_S:
+                failing_since = failing_since or time.monotonic()
+                if time.monotonic() - failing_since > self._patience_s:
                     raise unreachable(error) from error
             except ApiProblem as problem:
-                if problem.status < 500 or time.monotonic() - last_heard > self._patience_s + _SILENCE_S:
+                failing_since = failing_since or time.monotonic()
+                if problem.status < 500 or time.monotonic() - failing_since > self._patience_s:
                     raise
             time.sleep(0.5)
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.sql.functions import FunctionElement
@@ -134,8 +135,11 @@ def _translated() -> Iterator[None]:
     """Turn the driver's connection errors into `DatabaseUnavailable`, a full disk into `StorageFull`."""
     try:
         yield
+    except PoolTimeout as error:
+        raise DatabaseUnavailable("The database is too busy to answer; try again in a moment.") from error
     except OperationalError as error:
-        if "full" in str(error.orig).lower():
+        # SQLite says "database or disk is full"; PostgreSQL's state 53100 is disk_full.
+        if "full" in str(error.orig).lower() or getattr(error.orig, "sqlstate", None) == "53100":
             raise StorageFull("The disk that holds the database is full; free some space and try again.") from error
         raise DatabaseUnavailable("The database does not answer; try again in a moment.") from error
     except DBAPIError as error:

@@ -29,6 +29,8 @@ class SynthMRIError(Exception):
     """
 
     status: ClassVar[int] = 500
+    discards_resume: ClassVar[bool] = False
+    """Whether the work failed because of its resume bundle, so that a retry must start without one."""
 
     def __init__(self, detail: str, **extra: Any) -> None:
         super().__init__(detail)

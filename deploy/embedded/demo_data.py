@@ -11,7 +11,7 @@ from shared.tumour import CLASS_ORDER, Split, TumourClass
 N_TRAINING = 100
 N_TESTING = 25
 N_HELD_OUT = 2
-ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 PHANTOMS = "brain phantoms drawn for this demo"
 LAYOUT = "<folder>/Training/<class>/<file> and <folder>/Testing/<class>/<file>"
 

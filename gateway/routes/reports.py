@@ -43,7 +43,9 @@ class ReportFileNotFound(NotFound):
 def list_reports(
     principal: Annotated[Principal, Depends(principal_of)],
     resources: Annotated[Resources, Depends(resources_of)],
-    kind: Annotated[str | None, Query(description="analysis, evaluation or scenario.", examples=["evaluation"])] = None,
+    kind: Annotated[
+        str | None, Query(description="analysis, classification, evaluation or scenario.", examples=["evaluation"])
+    ] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> dict[str, Any]:

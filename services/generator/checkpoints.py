@@ -25,6 +25,8 @@ class CheckpointIsPickle(InvalidInput):
 class CheckpointDamaged(InvalidInput):
     """The file is no safetensors file, or its tensors do not fit the network."""
 
+    discards_resume = True
+
 
 def write_tensors(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
     """`tensors` and the JSON-able `facts` as the bytes of one safetensors file."""

@@ -19,6 +19,8 @@ from shared.errors import Conflict
 class ResumeBundleMismatch(Conflict):
     """The resume bundle belongs to a training on other images, another preset or another seed."""
 
+    discards_resume = True
+
 
 @dataclass(frozen=True)
 class ResumeState:

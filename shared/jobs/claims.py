@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, select, update
+from sqlalchemy import ColumnElement, case, exists, select, update
 from sqlalchemy.orm import Session, aliased
 
 from shared.artifacts.tables import ArtifactRow
@@ -31,7 +31,6 @@ class Claim:
     spec: dict[str, Any]
     finishes: bool
     attempt: int
-    delays: int
     resume_sha256: str | None
 
 
@@ -81,7 +80,6 @@ class Claims:
                 spec=shard.spec,
                 finishes=shard.finishes,
                 attempt=shard.attempt,
-                delays=shard.delays,
                 resume_sha256=shard.resume_sha256,
             )
 
@@ -99,10 +97,15 @@ class Claims:
             status = session.scalar(query)
         return JobStatus(status) if status is not None else None
 
+    def delays(self, claim: Claim) -> int:
+        """How often the shard has waited for something that was down since its last lasting progress."""
+        with self._database.reading() as session:
+            return session.scalar(select(ShardRow.delays).where(_holds(claim))) or 0
+
     def save_resume(self, claim: Claim, sha256: str) -> bool:
-        """Point the shard at a new resume bundle; lasting progress, so the attempts are counted anew."""
+        """Point the shard at a new resume bundle; lasting progress, so attempts and delays are counted anew."""
         with self._database.writing() as session:
-            changed = update(ShardRow).where(_holds(claim)).values(resume_sha256=sha256, attempt=0)
+            changed = update(ShardRow).where(_holds(claim)).values(resume_sha256=sha256, attempt=0, delays=0)
             return rows_changed(session, changed) == 1
 
     def finish_shard(self, claim: Claim, result: dict[str, Any]) -> int | None:
@@ -113,7 +116,8 @@ class Claims:
         with self._database.writing() as session:
             if not rows_changed(session, _running(claim).values(status=JobStatus.RUNNING)):
                 return None
-            if not _give_up(session, claim, status=ShardStatus.SUCCEEDED, result=result, done=ShardRow.total):
+            finished = {"status": ShardStatus.SUCCEEDED, "done": ShardRow.total, "resume_sha256": None}
+            if not _give_up(session, claim, result=result, **finished):
                 return None
             part = aliased(ShardRow)
             unfinished = exists().where(
@@ -144,24 +148,31 @@ class Claims:
         with self._database.writing() as session:
             if not rows_changed(session, succeeded):
                 return False
-            if not _give_up(session, claim, status=ShardStatus.SUCCEEDED, done=ShardRow.total):
+            finished = {"status": ShardStatus.SUCCEEDED, "done": ShardRow.total, "resume_sha256": None}
+            if not _give_up(session, claim, **finished):
                 return False
             session.add_all(rows)
             return True
 
-    def fail(self, claim: Claim, code: str, detail: str) -> bool:
-        """Make the job failed; False if another outcome was first or the claim is lost."""
+    def fail(self, claim: Claim, code: str, detail: str, *, discard_resume: bool = False) -> bool:
+        """Make the job failed; False if another outcome was first or the claim is lost.
+
+        Args:
+            discard_resume: the resume bundle is what failed, so a retry must start without it.
+        """
+        values = {"resume_sha256": None} if discard_resume else {}
         failed = _running(claim).values(
             status=JobStatus.FAILED, finished_at=now_s(), error_code=code, error_detail=detail
         )
         with self._database.writing() as session:
-            return rows_changed(session, failed) == 1 and _give_up(session, claim, status=ShardStatus.QUEUED)
+            return rows_changed(session, failed) == 1 and _give_up(session, claim, status=ShardStatus.QUEUED, **values)
 
     def release(self, claim: Claim, delay_s: float) -> bool:
         """Hand a shard back to the queue, to be sent again after `delay_s` seconds; not counted as an attempt."""
         values = {
             "status": ShardStatus.QUEUED,
-            "attempt": max(claim.attempt - 1, 0),
+            # Not the attempt of the claim: a resume bundle may have set it back since.
+            "attempt": case((ShardRow.attempt > 0, ShardRow.attempt - 1), else_=0),
             "delays": ShardRow.delays + (1 if delay_s else 0),
             "sends": 0,
             "send_after": now_s() + delay_s,

@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from shared.artifacts.store import ArtifactStore, DraftArtifact, get_artifacts
 from shared.database import get_database
-from shared.errors import ObjectNotFound, StorageFull, SynthMRIError, Unavailable
+from shared.errors import ObjectDamaged, ObjectNotFound, StorageFull, SynthMRIError, Unavailable
 from shared.jobs.claims import Claim, Claims
 from shared.jobs.progress import ClaimLost, JobProgress
 from shared.logs import get_log, log_context
-from shared.objects import ObjectStore, get_objects
+from shared.objects import ObjectStore, blob_key, get_objects
 from shared.progress import Cancelled, Stopping
 from shared.settings import get_settings
 
@@ -45,9 +45,12 @@ class Execution:
     artifacts: ArtifactStore
     claim: Claim
     claims: Claims
+    bundles: list[str] = field(default_factory=list)
 
     def save_resume(self, data: bytes) -> None:
         """Store a resume bundle durably; whoever works on this shard next gets it from `load_resume`.
+
+        The two newest bundles of this execution are kept: the older of them may just have been taken over by a retry.
 
         Raises:
             ClaimLost: another worker has the shard now.
@@ -55,6 +58,11 @@ class Execution:
         sha256 = self.objects.put_blob(data)
         if not self.claims.save_resume(self.claim, sha256):
             raise ClaimLost
+        if sha256 not in self.bundles:
+            self.bundles.append(sha256)
+        for outdated in self.bundles[:-2]:
+            self.objects.delete(blob_key(outdated))
+            self.bundles.remove(outdated)
 
     def load_resume(self) -> bytes | None:
         """The newest resume bundle of this shard as it was when the shard was claimed, or None."""
@@ -62,8 +70,8 @@ class Execution:
             return None
         try:
             return self.objects.get_blob(self.claim.resume_sha256)
-        except ObjectNotFound:
-            log.warning("resume_bundle_missing", sha256=self.claim.resume_sha256)
+        except (ObjectNotFound, ObjectDamaged) as error:
+            log.warning("resume_bundle_unusable", code=error.code, sha256=self.claim.resume_sha256)
             return None
 
 
@@ -110,22 +118,23 @@ def _attempt(
         claims.release(claim, 0.0)
         return "handed_back", None
     except (Unavailable, StorageFull) as error:
-        log.warning("shard_delayed", code=error.code, delays=claim.delays)
-        if claim.delays < MAX_DELAYS:
-            _insist(lambda: claims.release(claim, min(300.0, 3.0 * 2**claim.delays)))
+        delays = _insist(lambda: claims.delays(claim))
+        log.warning("shard_delayed", code=error.code, delays=delays)
+        if delays < MAX_DELAYS:
+            _insist(lambda: claims.release(claim, min(300.0, 3.0 * 2**delays)))
             return "delayed", None
         return _fail(claims, claim, error.code, error.detail)
     except SynthMRIError as error:
         log.info("shard_failed", code=error.code)
-        return _fail(claims, claim, error.code, error.detail)
+        return _fail(claims, claim, error.code, error.detail, discard_resume=error.discards_resume)
     except Exception:
         log.exception("shard_broke")
         detail = f"An unexpected error stopped the job; the worker's log has it under {claim.job_id}."
         return _fail(claims, claim, "internal", detail)
 
 
-def _fail(claims: Claims, claim: Claim, code: str, detail: str) -> tuple[str, None]:
-    _insist(lambda: claims.fail(claim, code, detail))
+def _fail(claims: Claims, claim: Claim, code: str, detail: str, *, discard_resume: bool = False) -> tuple[str, None]:
+    _insist(lambda: claims.fail(claim, code, detail, discard_resume=discard_resume))
     return "failed", None
 
 

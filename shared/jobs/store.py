@@ -73,6 +73,7 @@ class JobStore:
                         request=new.request,
                         request_id=new.request_id,
                         total=new.total,
+                        done_before=sum(shard.done for shard in carried if _takes_over(shard)),
                         unit=new.unit,
                         artifacts=[],
                         retry_of=new.retry_of,
@@ -182,6 +183,11 @@ class JobStore:
             request_hash=new.request_hash,
         )
         return self._insert(again, shards)
+
+
+def _takes_over(shard: ShardRow) -> bool:
+    """Whether a retry need not do all of this shard again."""
+    return shard.status == ShardStatus.SUCCEEDED or shard.resume_sha256 is not None
 
 
 def _shards(job_id: str, specs: list[dict[str, Any]], carried: list[ShardRow]) -> list[ShardRow]:

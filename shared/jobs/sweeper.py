@@ -91,7 +91,7 @@ def _take_back(session: Session, job_id: str, number: int, token: str | None) ->
 
 def _poison(session: Session, job_id: str, attempt: int) -> int:
     detail = (
-        f"The worker died {attempt} times at the same place; see the workers' logs for {job_id}, then retry the job."
+        f"The worker was lost {attempt} times before it could save its work; see the workers' logs, then retry the job."
     )
     failed = update(JobRow).where(JobRow.id == job_id, JobRow.status.in_(OPEN))
     values = {"status": JobStatus.FAILED, "finished_at": now_s(), "error_code": "poisoned", "error_detail": detail}
@@ -140,12 +140,17 @@ def main() -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     log.info("sweeper_started")
-    collect_at = time.monotonic() + FIRST_COLLECTION_S
+    threading.Thread(target=_collect_now_and_then, args=(stop,), daemon=True).start()
+    seen_at, trust_at = time.time(), 0.0
     while not stop.wait(settings.sweep_s):
         try:
-            if time.monotonic() > collect_at:
-                collect_at = time.monotonic() + COLLECT_EVERY_S
-                log.info("garbage_collected", removed=collect_garbage(get_database(), get_objects(), get_artifacts()))
+            get_database().ping()
+            if time.time() - seen_at > settings.lease_s / 2:
+                # The database or this machine was away, so every lease looks lost: let living workers renew theirs.
+                trust_at = time.time() + 3 * settings.heartbeat_s
+            seen_at = time.time()
+            if seen_at < trust_at:
+                continue
             swept = sweep(get_database(), settings.max_attempts)
             get_redis().set(HEARTBEAT_KEY, "1", ex=max(30, int(settings.sweep_s * 5)))
             if swept != Swept(0, 0, 0):
@@ -154,6 +159,19 @@ def main() -> None:
             log.warning("sweep_failed", code=error.code)
         except Exception:
             log.exception("sweep_broke")
+
+
+def _collect_now_and_then(stop: threading.Event) -> None:
+    """Collect garbage until `stop`; in a thread of its own, since reading every manifest may take minutes."""
+    wait_s = FIRST_COLLECTION_S
+    while not stop.wait(wait_s):
+        wait_s = COLLECT_EVERY_S
+        try:
+            log.info("garbage_collected", removed=collect_garbage(get_database(), get_objects(), get_artifacts()))
+        except SynthMRIError as error:
+            log.error("garbage_not_collected", code=error.code, detail=error.detail)
+        except Exception:
+            log.exception("garbage_not_collected")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Float, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Float, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.database import Base
@@ -19,7 +19,8 @@ class JobRow(Base):
     status: Mapped[str] = mapped_column(String(12), index=True)
     request: Mapped[dict[str, Any]] = mapped_column(JSON)
     request_id: Mapped[str] = mapped_column(String(64))
-    total: Mapped[int] = mapped_column(Integer)
+    total: Mapped[int] = mapped_column(BigInteger)
+    done_before: Mapped[int] = mapped_column(BigInteger, default=0)  # taken over by a retry; no part of this job's rate
     unit: Mapped[str] = mapped_column(String(20))
     artifacts: Mapped[list[dict[str, str]]] = mapped_column(JSON, default=list)
     error_code: Mapped[str | None] = mapped_column(String(80))
@@ -46,8 +47,8 @@ class ShardRow(Base):
     lease_until: Mapped[float | None] = mapped_column(Float)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     # What the work says of itself while it runs.
-    done: Mapped[int] = mapped_column(Integer, default=0)
-    total: Mapped[int] = mapped_column(Integer, default=0)
+    done: Mapped[int] = mapped_column(BigInteger, default=0)
+    total: Mapped[int] = mapped_column(BigInteger, default=0)
     notes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     resume_sha256: Mapped[str | None] = mapped_column(String(64))
     # The message: how often it was sent, and when the sweeper may send it again.

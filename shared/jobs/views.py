@@ -51,7 +51,8 @@ def _progress(job: JobRow, shards: list[ShardRow]) -> tuple[int, int]:
 
 
 def _rate(session: Session, job: JobRow, done: int) -> float | None:
-    if job.started_at is None or done == 0:
+    done -= job.done_before
+    if job.started_at is None or done <= 0:
         return None
     end = job.finished_at if job.finished_at is not None else session.scalar(select(now_s()))
     elapsed_s = float(end or 0.0) - job.started_at

@@ -195,6 +195,39 @@ def test_lasting_progress_counts_attempts_anew(jobs: JobStore, claims: Claims, d
     assert taken(claims, job_id).resume_sha256 == "a" * 64
 
 
+def test_handing_back_after_lasting_progress_leaves_no_attempt(
+    jobs: JobStore, claims: Claims, database: Database
+) -> None:
+    job_id = training(jobs)
+    for _ in range(2):
+        lose_lease(database, taken(claims, job_id))
+        recover_lost_shards(database, max_attempts=3)
+    claim = taken(claims, job_id)
+    assert claim.attempt == 3
+    assert claims.save_resume(claim, "a" * 64)
+    assert claims.release(claim, 5.0)
+    again = taken(claims, job_id)
+    assert (again.attempt, claims.delays(again)) == (1, 1)
+    assert claims.save_resume(again, "b" * 64)
+    assert claims.delays(again) == 0
+
+
+def test_a_finished_job_keeps_no_resume_bundle(jobs: JobStore, claims: Claims, database: Database) -> None:
+    claim = taken(claims, training(jobs))
+    claims.save_resume(claim, "a" * 64)
+    assert claims.finish_job(claim, [])
+    with database.reading() as session:
+        assert session.get_one(ShardRow, (claim.job_id, 0)).resume_sha256 is None
+
+
+def test_a_bundle_that_broke_the_job_is_not_taken_over(jobs: JobStore, claims: Claims) -> None:
+    claim = taken(claims, training(jobs))
+    claims.save_resume(claim, "a" * 64)
+    assert claims.fail(claim, "resume_bundle_mismatch", "It belongs to another training.", discard_resume=True)
+    again, _ = jobs.retry(claim.job_id, NewJob("", "team", {}))
+    assert taken(claims, again).resume_sha256 is None
+
+
 def test_handing_back_queues_the_job_and_costs_no_attempt(jobs: JobStore, claims: Claims) -> None:
     job_id = training(jobs)
     for _ in range(5):

@@ -14,6 +14,7 @@ from shared.jobs.runner import Execution, run_shard
 from shared.jobs.store import JobStore, NewJob
 from shared.jobs.sweeper import recover_lost_shards
 from shared.jobs.tables import ShardRow
+from shared.objects import ObjectStore, blob_key
 
 pytestmark = pytest.mark.services
 
@@ -139,6 +140,41 @@ def test_the_next_worker_gets_the_resume_bundle(jobs: JobStore, artifacts: Artif
     run_shard(job_id, 0, finish=keep)
     artifact = artifacts.get(jobs.get(job_id, "team")["artifacts"][0]["id"], "team")
     assert artifacts.manifest(artifact)["report"]["resume"] == "half"
+
+
+def test_a_long_training_keeps_two_resume_bundles(
+    jobs: JobStore, artifacts: ArtifactStore, objects: ObjectStore
+) -> None:
+    stored: list[int] = []
+
+    def train(execution: Execution) -> list[DraftArtifact]:
+        for step in range(6):
+            execution.save_resume(f"step {step}".encode())
+            stored.append(len(list(objects.list("blobs/"))))
+        return keep(execution)
+
+    job_id = single(jobs)
+    run_shard(job_id, 0, finish=train)
+    assert stored == [1, 2, 2, 2, 2, 2]
+    assert jobs.get(job_id, "team")["status"] == "succeeded"
+
+
+def test_a_damaged_resume_bundle_starts_the_work_again(
+    jobs: JobStore, artifacts: ArtifactStore, objects: ObjectStore, database: Database
+) -> None:
+    job_id = single(jobs)
+
+    def die(execution: Execution) -> list[DraftArtifact]:
+        execution.save_resume(b"half")
+        objects.put(blob_key(execution.bundles[-1]), b"hAlf")
+        raise ClaimLost
+
+    run_shard(job_id, 0, finish=die)
+    with database.writing() as session:
+        session.execute(update(ShardRow).values(lease_until=now_s() - 1.0))
+    recover_lost_shards(database, 3)
+    run_shard(job_id, 0, finish=keep)
+    assert jobs.get(job_id, "team")["status"] == "succeeded"
 
 
 def test_a_fenced_worker_learns_it_and_stores_nothing(

@@ -1,6 +1,8 @@
 """Jobs as users see them: idempotency, ownership, lists, retry."""
 
 import threading
+import time
+from datetime import datetime
 
 import pytest
 
@@ -95,6 +97,7 @@ def test_retry_takes_over_finished_parts_and_resume_bundles(jobs: JobStore, data
     first, second = claims.claim(job_id, 0), claims.claim(job_id, 1)
     assert first is not None
     assert second is not None
+    assert claims.beat(first, 2, 2, {})
     claims.finish_shard(first, {"images": [1, 2]})
     claims.save_resume(second, "b" * 64)
     with pytest.raises(JobNotFinished):
@@ -107,7 +110,12 @@ def test_retry_takes_over_finished_parts_and_resume_bundles(jobs: JobStore, data
     part = claims.claim(again, 1)
     assert part is not None
     assert part.resume_sha256 == "b" * 64
+    assert claims.beat(part, 2, 2, {})
     assert claims.finish_shard(part, {"images": [3, 4]}) == 2
+    view = jobs.get(again, "team")
+    assert view["progress"]["done"] == 4
+    elapsed_s = time.time() - datetime.fromisoformat(view["started_at"]).timestamp()
+    assert view["rate"] == pytest.approx(2 / elapsed_s, rel=0.5)  # the first job's two images are no part of it
     assert claims.results(again) == [{"images": [1, 2]}, {"images": [3, 4]}]
 
 
