@@ -40,6 +40,17 @@ def is_ready(platform: EmbeddedPlatform) -> bool:
         return False
 
 
+@pytest.fixture(scope="module")
+def platform() -> Iterator[EmbeddedPlatform]:
+    """A platform of these tests alone: they look at one that has not worked yet, kill its processes and stop it."""
+    started = make_platform(SYNTHMRI_LEASE_S="6", SYNTHMRI_HEARTBEAT_S="1", SYNTHMRI_SWEEP_S="1")
+    try:
+        started.up()
+        yield started
+    finally:
+        remove_platform(started)
+
+
 @pytest.fixture
 def fresh() -> Iterator[EmbeddedPlatform]:
     made = make_platform()

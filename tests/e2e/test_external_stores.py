@@ -88,7 +88,7 @@ def test_the_platform_starts_none_of_the_three_and_works(outside: EmbeddedPlatfo
     [
         ("postgresql", "database", "database_unavailable"),
         ("redis", "redis", "queue_unavailable"),
-        ("s3", "s3", "storage_unavailable"),
+        ("s3", "object store", "storage_unavailable"),
     ],
 )
 def test_a_store_that_is_down_is_named_and_its_return_mends_everything(
