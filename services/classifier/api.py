@@ -10,6 +10,7 @@ from shared.app import caller, create_service_app
 from shared.errors import TooLarge
 from shared.jobs.submission import Caller
 from shared.settings import get_settings
+from shared.texts import Identifier
 
 router = APIRouter(tags=["classifier"])
 
@@ -41,9 +42,7 @@ def run_scenario(body: ScenarioRequest, who: Annotated[Caller, Depends(caller)])
 def classify(
     who: Annotated[Caller, Depends(caller)],
     file: Annotated[UploadFile, File(description="One MRI slice: JPEG, PNG, TIFF or BMP.")],
-    model: Annotated[
-        str | None, Query(max_length=60, description="Classifier to use; default: your newest one.")
-    ] = None,
+    model: Annotated[Identifier | None, Query(description="Classifier to use; default: your newest one.")] = None,
     explain: Annotated[bool, Query(description="Add a heat map of what speaks for the class.")] = False,
 ) -> dict[str, Any]:
     """Say which tumour class one MRI slice shows, with the probability of each class.

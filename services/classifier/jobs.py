@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from services.classifier.presets import NetworkConfig, TrainingConfig
-from services.classifier.scenarios.composition import Composition
+from services.classifier.scenarios.composition import Composition, union
 from services.classifier.scenarios.plan import PlannedPhase, plan_phases
 from services.classifier.sources import Sources, load_images, open_sources, pool
 from shared.artifacts.store import DraftArtifact
@@ -59,6 +59,7 @@ def finish_scenario(execution: Execution) -> list[DraftArtifact]:
                 confusion=np.array(result["confusion"], np.int64),
                 n_real=result["n_real"],
                 n_synthetic=result["n_synthetic"],
+                phases=result["phases"],
                 updates=result["updates"],
                 train_seconds=result["train_seconds"],
             )
@@ -66,7 +67,7 @@ def finish_scenario(execution: Execution) -> list[DraftArtifact]:
         ]
     )
     n_test = results[0]["n_test"]
-    notes = report.scenario_notes(summaries, n_test, request["updates"], max(r["n_leaked"] for r in results))
+    notes = report.scenario_notes(summaries, n_test, max(result["n_leaked"] for result in results))
     chart, table = report.draw_chart(summaries), report.scenario_table(summaries)
     name = request["name"] or f"Scenario {request['scenario'] or 'of ' + str(len(summaries)) + ' compositions'}"
     put = execution.objects.put_blob
@@ -179,14 +180,22 @@ def _plan(execution: Execution, sources: Sources, composition: Composition, seed
 
 
 def _facts(sources: Sources, phases: list[PlannedPhase]) -> dict[str, Any]:
-    """How many images the first phase trains on, and how many the classifier is tested on."""
-    selection = phases[0].selection
+    """How many different images all phases together and each of them train on, and how many the test has."""
+    selection = union([phase.selection for phase in phases])
     return {
         "n_train": len(selection),
         "n_real": len(selection.real),
         "n_synthetic": len(selection.synthetic),
         "n_test": len(sources.test),
         "n_leaked": sources.count_leaked(selection),
+        "phases": [
+            {
+                "n_real": len(phase.selection.real),
+                "n_synthetic": len(phase.selection.synthetic),
+                "updates": phase.n_updates,
+            }
+            for phase in phases
+        ],
     }
 
 

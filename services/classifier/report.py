@@ -4,6 +4,7 @@ import base64
 import csv
 import html
 import io
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ _STYLE = (
     "td:first-child,th:first-child{text-align:left}img{max-width:100%}small{color:#555}"
 )
 
+_PLAIN_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]*")
+
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 """Headings, and rows of cells as they are shown."""
 
@@ -32,11 +35,11 @@ def metrics_table(summary: dict[str, Any]) -> Table:
 
 
 def table_to_csv(table: Table) -> bytes:
-    """The table as UTF-8 CSV with a heading line."""
+    """The table as UTF-8 CSV with a heading line; texts that a spreadsheet would run as formulas are made plain."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table[0])
-    writer.writerows(table[1])
+    writer.writerows([_inert(cell) for cell in row] for row in table[1])
     return text.getvalue().encode()
 
 
@@ -86,6 +89,16 @@ def to_png(figure: "Figure") -> bytes:
     FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png", dpi=PRINT_DPI)
     return buffer.getvalue()
+
+
+def _inert(cell: str) -> str:
+    """The cell, with a leading quote if a spreadsheet would run it as a formula (OWASP, CSV injection).
+
+    Signed numbers, which the tables show as texts, and the dash of a missing value stay as they are.
+    """
+    if _PLAIN_NUMBER.fullmatch(cell) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return cell
+    return "'" + cell
 
 
 def _shares(figures: dict[str, float]) -> list[str]:

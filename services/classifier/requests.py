@@ -4,10 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.texts import Identifier, Name
 from shared.tumour import TumourClass
 
 PresetName = Literal["study", "vgg19", "vgg19-compact"]
-ArtifactId = Annotated[str, Field(min_length=1, max_length=60)]
+CompositionName = Annotated[Name, Field(max_length=60)]
 
 
 class _Request(BaseModel):
@@ -27,10 +28,10 @@ Composition = dict[TumourClass, ClassCount]
 class Mix(_Request):
     """Real and synthetic image sets, and how many images of each class to take from them."""
 
-    real: ArtifactId = Field(description="Real image set; its Testing images are never trained on.")
-    synthetic: list[ArtifactId] = Field(default_factory=list, max_length=50, description="Synthetic image sets.")
+    real: Identifier = Field(description="Real image set; its Testing images are never trained on.")
+    synthetic: list[Identifier] = Field(default_factory=list, max_length=50, description="Synthetic image sets.")
     composition: Composition | None = Field(
-        None, description="Images per class; without it all real images and no synthetic ones."
+        None, description="Images per class; needed with `synthetic`. Without it all real images and no synthetic ones."
     )
 
 
@@ -52,15 +53,15 @@ class TrainRequest(_TrainingChoices):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"train": "set-4f0c...", "preset": "vgg19-compact", "epochs": 30, "seed": 33}]},
+        json_schema_extra={"examples": [{"train": "set-4f0c2a9be17d5380c6f1", "epochs": 30, "seed": 33}]},
     )
 
-    train: ArtifactId | Mix = Field(description="An image set, of which all Training images are used, or a mix.")
-    test: ArtifactId | None = Field(
+    train: Identifier | Mix = Field(description="An image set, of which all Training images are used, or a mix.")
+    test: Identifier | None = Field(
         None, description="Real image set to test on; default: the Testing images of the training set."
     )
     seed: int = Field(33, ge=0, lt=2**31, description="Draws weights, order, augmentation and dropout.")
-    name: str | None = Field(None, min_length=1, max_length=200, description="What to call the model.")
+    name: Name | None = Field(None, description="What to call the model.")
 
 
 class ScenarioRequest(_TrainingChoices):
@@ -71,8 +72,8 @@ class ScenarioRequest(_TrainingChoices):
         json_schema_extra={
             "examples": [
                 {
-                    "real": "set-4f0c...",
-                    "synthetic": ["set-91ab..."],
+                    "real": "set-4f0c2a9be17d5380c6f1",
+                    "synthetic": ["set-91ab03d7e25c48f6a0b2"],
                     "compositions": {
                         "real only": {"glioma": {"real": 50}, "notumor": {"real": 50}},
                         "with synthetic": {"glioma": {"real": 50, "synthetic": 64}, "notumor": {"real": 50}},
@@ -83,13 +84,13 @@ class ScenarioRequest(_TrainingChoices):
         },
     )
 
-    real: ArtifactId = Field(description="Real image set; its Testing images are never trained on.")
-    synthetic: list[ArtifactId] = Field(default_factory=list, max_length=50, description="Synthetic image sets.")
-    test: ArtifactId | None = Field(None, description="Real image set to test on; default: Testing images of `real`.")
+    real: Identifier = Field(description="Real image set; its Testing images are never trained on.")
+    synthetic: list[Identifier] = Field(default_factory=list, max_length=50, description="Synthetic image sets.")
+    test: Identifier | None = Field(None, description="Real image set to test on; default: Testing images of `real`.")
     scenario: str | None = Field(
         None, max_length=40, description="`1` to `6`, `mini-real`, `mini-mixed` or `all`: the study's compositions."
     )
-    compositions: dict[Annotated[str, Field(min_length=1, max_length=60)], Composition] | None = Field(
+    compositions: dict[CompositionName, Composition] | None = Field(
         None, min_length=1, max_length=50, description="Compositions of your own; the first one is compared to."
     )
     seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
@@ -99,4 +100,4 @@ class ScenarioRequest(_TrainingChoices):
         "equal",
         description="`equal`: every composition gets the optimizer updates of the largest; `epochs`: as the study did.",
     )
-    name: str | None = Field(None, min_length=1, max_length=200, description="What to call the report.")
+    name: Name | None = Field(None, description="What to call the report.")

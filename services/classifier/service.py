@@ -9,7 +9,7 @@ from services.classifier.requests import Mix, ScenarioRequest, TrainRequest
 from services.classifier.scenarios.composition import Composition, Count
 from services.classifier.scenarios.plan import plan_phases
 from services.classifier.scenarios.presets import scenario_compositions
-from services.classifier.sources import Sources, open_sources, pool
+from services.classifier.sources import open_sources, pool
 from shared.artifacts.store import get_artifacts
 from shared.errors import InvalidInput
 from shared.jobs.submission import Accepted, Caller, submit
@@ -21,18 +21,29 @@ class NameOneScenario(InvalidInput):
     """Neither a scenario nor compositions were given, or both."""
 
 
+class SyntheticImagesUnused(InvalidInput):
+    """Synthetic image sets were given, and the composition takes no image of them."""
+
+
 def start_training(caller: Caller, body: TrainRequest) -> Accepted:
     """Submit one `classifier.train` job, after checking what can be checked at once."""
     mix = body.train if isinstance(body.train, Mix) else Mix(real=body.train, composition=None)
     sources = open_sources(get_artifacts(), caller.owner, mix.real, mix.synthetic, body.test)
     composition = _requested_composition("training set", mix.composition)
+    if mix.synthetic and not any(count.synthetic for count in composition.counts.values()):
+        raise SyntheticImagesUnused(
+            "`synthetic` names image sets, but no image of them would be used. Say in `composition` how many, as "
+            '{"glioma": {"real": "all", "synthetic": 100}, ...}, or leave `synthetic` out.'
+        )
+    selection = sources.select(composition)
     preset = _requested_preset(body)
     request = {
-        **_resolved(body, preset, sources, mix.real, mix.synthetic),
+        **_resolved(body, preset, mix.real, mix.synthetic),
+        "image_sets": sources.used_sets([selection]),
         "composition": composition.to_json(),
         "seed": body.seed,
     }
-    updates = preset.training.n_updates(len(sources.select(composition)))
+    updates = preset.training.n_updates(len(selection))
     return submit(caller, "classifier.train", request, total=updates, unit="update")
 
 
@@ -45,20 +56,23 @@ def start_scenario(caller: Caller, body: ScenarioRequest) -> Accepted:
         n_images = [len(sources.select(composition)) for composition in compositions]
         preset = dataclasses.replace(preset, training=equal_updates(preset.training, n_images))
     seeds = list(dict.fromkeys(body.seeds))
+    real, synthetic = pool(sources.real), pool(sources.synthetic)
+    phases = [
+        phase
+        for composition in compositions
+        for phase in plan_phases(composition, real, synthetic, preset.training, seeds[0])
+    ]
     request = {
-        **_resolved(body, preset, sources, body.real, body.synthetic),
+        **_resolved(body, preset, body.real, body.synthetic),
+        # Other seeds keep other real images for the second phase; the synthetic ones are the same for all.
+        "image_sets": sources.used_sets(phase.selection for phase in phases),
         "scenario": body.scenario,
         "compositions": [{"name": composition.name, **composition.to_json()} for composition in compositions],
         "seeds": seeds,
         "updates": body.updates,
     }
     shards = [{"composition": k, "seed": seed} for k in range(len(compositions)) for seed in seeds]
-    real, synthetic = pool(sources.real), pool(sources.synthetic)
-    per_seed = sum(
-        phase.n_updates
-        for composition in compositions
-        for phase in plan_phases(composition, real, synthetic, preset.training, seeds[0])
-    )
+    per_seed = sum(phase.n_updates for phase in phases)
     return submit(caller, "scenario", request, shards=shards, total=per_seed * len(seeds), unit="update")
 
 
@@ -96,15 +110,12 @@ def _requested_composition(name: str, counts: CompositionRequest | None) -> Comp
     return Composition(name, {key: Count(count.real, count.synthetic) for key, count in counts.items()})
 
 
-def _resolved(
-    body: TrainRequest | ScenarioRequest, preset: Preset, sources: Sources, real: str, synthetic: list[str]
-) -> dict[str, Any]:
+def _resolved(body: TrainRequest | ScenarioRequest, preset: Preset, real: str, synthetic: list[str]) -> dict[str, Any]:
     """What both kinds of job need, so that the worker reads nothing but the job's request."""
     return {
         "real": real,
         "synthetic": synthetic,
         "test": body.test or real,
-        "image_sets": sources.set_ids,
         "preset": body.preset,
         "network": dataclasses.asdict(preset.network),
         "training": dataclasses.asdict(preset.training),

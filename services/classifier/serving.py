@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shared.artifacts.store import Artifact, ArtifactStore, get_artifacts
 from shared.errors import ModelNotFound
 from shared.objects import ObjectStore, get_objects
+from shared.settings import get_settings
 from shared.tumour import CLASS_ORDER
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ def classify(models: WarmModels, owner: str, data: bytes, model_id: str | None, 
     artifact = models.choose(owner, model_id)
     config = models.config(artifact)
     recipe = config["recipe"] or {**UNPREPARED, "size_px": config["size_px"]}
-    image_u8 = prepare_image(data, recipe)
+    settings = get_settings()
+    image_u8 = prepare_image(data, recipe, max_pixels=settings.image_max_pixels, min_side_px=settings.image_min_side_px)
     trained = models.load(artifact)
     probabilities = predict(trained, image_u8[None], batch_size=1)[0]
     best = int(probabilities.argmax())

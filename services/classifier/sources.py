@@ -1,6 +1,6 @@
 """Image sets as the classifier sees them: which images may be trained on, which are for testing, and their pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -51,11 +51,19 @@ class Sources:
     synthetic: Records
     test: Records
     recipe: dict[str, Any] | None
-    set_ids: list[str]
+    real_id: str
+    synthetic_ids: list[str]
+    test_id: str
 
     def select(self, composition: Composition) -> Selection:
         """The images of this composition's first phase; the selection's names are keys."""
         return select(composition, pool(self.real), pool(self.synthetic))
+
+    def used_sets(self, selections: Iterable[Selection]) -> list[str]:
+        """The real set, which gives the recipe too, the synthetic sets that the selections draw from, the test set."""
+        drawn = {key.partition("/")[0] for selection in selections for _, key in selection.synthetic}
+        synthetic = [set_id for set_id in self.synthetic_ids if set_id in drawn]
+        return list(dict.fromkeys([self.real_id, *synthetic, self.test_id]))
 
     def count_leaked(self, selection: Selection) -> int:
         """Test images whose bytes are also among the selected real ones."""
@@ -90,9 +98,8 @@ def open_sources(
         if artifact.kind != "synthetic":
             raise NotASyntheticSet(f"The image set {set_id} is {artifact.kind}, not synthetic; name it as `real`.")
         synthetic |= _records(artifacts.manifest(artifact), [*Split, None])
-    set_ids = list(dict.fromkeys([real_set.id, *synthetic_ids, test_set.id]))
     real = _records(manifest, [Split.TRAINING, None])
-    return Sources(real, synthetic, test, manifest.get("recipe"), set_ids)
+    return Sources(real, synthetic, test, manifest.get("recipe"), real_set.id, [*synthetic_ids], test_set.id)
 
 
 def pool(records: Records) -> dict[TumourClass, list[str]]:

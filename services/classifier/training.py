@@ -25,7 +25,13 @@ SAVING_SHARE = 20
 
 @dataclasses.dataclass
 class History:
-    """What each update measured on its own batch, before the weights moved."""
+    """What each update measured on its own batch, before the weights moved, and the time in the loop.
+
+    Attributes:
+        loss: one value per update.
+        accuracy: one value per update, 0..1.
+        seconds: time in the loop, with what a resumed training had taken up to its bundle.
+    """
 
     loss: list[float] = dataclasses.field(default_factory=list)
     accuracy: list[float] = dataclasses.field(default_factory=list)
@@ -94,7 +100,7 @@ def train(
         progress.note(loss=round(float(loss), 5), accuracy=round(float(accuracy), 4))
         now = time.monotonic()
         if save and update + 1 < n_updates and now - last_saved >= max(save_every_s, SAVING_SHARE * saving_s):
-            save(_pack(network, history))
+            save(_pack(network, dataclasses.replace(history, seconds=history.seconds + now - started)))
             last_saved = time.monotonic()
             saving_s = last_saved - now
     history.seconds += time.monotonic() - started
@@ -174,15 +180,17 @@ def _pack(network: Network, history: History) -> bytes:
     tensors = {f"network/{k}": v for k, v in arrays_by_path(_state(network)).items()}
     tensors |= {f"optimizer/{k}": v for k, v in arrays_by_path(network.optimizer.variables).items()}
     tensors["history"] = np.array([history.loss, history.accuracy], np.float64)
+    tensors["seconds"] = np.array([history.seconds], np.float64)
     return safetensors.numpy.save(tensors)
 
 
 def _unpack(network: Network, bundle: bytes) -> tuple[History, int]:
     tensors = safetensors.numpy.load(bundle)
     loss, accuracy = tensors.pop("history")
+    seconds = float(tensors.pop("seconds")[0])
     for part, variables in (("network/", _state(network)), ("optimizer/", network.optimizer.variables)):
         assign_by_path(variables, {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)})
-    return History(list(map(float, loss)), list(map(float, accuracy))), len(loss)
+    return History(list(map(float, loss)), list(map(float, accuracy)), seconds), len(loss)
 
 
 def _state(network: Network) -> list[object]:

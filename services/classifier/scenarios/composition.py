@@ -146,6 +146,14 @@ def select_fine_tuning(
     return Selection(kept, tuple(added))
 
 
+def union(selections: Sequence[Selection]) -> Selection:
+    """Every image that any of the selections has, once, in the order in which they first occur."""
+    return Selection(
+        tuple(dict.fromkeys(image for selection in selections for image in selection.real)),
+        tuple(dict.fromkeys(image for selection in selections for image in selection.synthetic)),
+    )
+
+
 def _choose(
     names: Sequence[str], n: int, tumour_class: TumourClass, origin: str, composition: Composition
 ) -> list[str]:

@@ -1,6 +1,6 @@
 """What a scenario shows: accuracy and F1 per composition over the seeds, beside the first composition's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,10 @@ class SeedResult:
         composition: name of what it was trained on.
         seed: training seed.
         confusion: (4, 4) int64, rows true, columns predicted, in `CLASS_ORDER`.
-        n_real: real training images.
-        n_synthetic: synthetic training images.
-        updates: optimizer updates.
+        n_real: different real training images of all phases.
+        n_synthetic: different synthetic training images of all phases.
+        phases: `n_real`, `n_synthetic` and `updates` of each phase; a fine-tuned classifier has two.
+        updates: optimizer updates of all phases.
         train_seconds: time in the training loop.
     """
 
@@ -31,6 +32,7 @@ class SeedResult:
     confusion: NDArray[np.int64]
     n_real: int
     n_synthetic: int
+    phases: Sequence[Mapping[str, int]]
     updates: int
     train_seconds: float
 
@@ -91,7 +93,7 @@ def draw_chart(compositions: Sequence[dict[str, Any]]) -> bytes:
     return to_png(figure)
 
 
-def scenario_notes(compositions: Sequence[dict[str, Any]], n_test: int, updates: str, n_leaked: int) -> list[str]:
+def scenario_notes(compositions: Sequence[dict[str, Any]], n_test: int, n_leaked: int) -> list[str]:
     """What a reader must know before believing a difference."""
     accuracy = compositions[0]["accuracy"]["mean"]
     # Standard error of a proportion: sqrt(p (1 - p) / n).
@@ -99,13 +101,39 @@ def scenario_notes(compositions: Sequence[dict[str, Any]], n_test: int, updates:
     notes = [
         f"Tested on {n_test} real images; the standard error of an accuracy of {accuracy:.3f} is {error:.3f}.",
         "Standard deviations are sample ones over the seeds; seeds change weights and order, not the chosen images.",
-        "Every composition was trained for the same number of updates, those of the largest."
-        if updates == "equal"
-        else "Epochs are fixed, so compositions with more images were also trained for more updates.",
+        *_notes_on_updates(compositions),
     ]
     if n_leaked:
         notes.append(f"{n_leaked} test images are byte-identical to a real training image; accuracies are too high.")
     return notes
+
+
+def _notes_on_updates(compositions: Sequence[dict[str, Any]]) -> list[str]:
+    """Whether the compositions were trained for equally long, and what to compare where they were not."""
+    tuned = [entry for entry in compositions if len(entry["phases"]) > 1]
+    controls = [entry["name"] for entry in tuned if not entry["n_synthetic"]]
+    first = compositions[0]["phases"][0]["updates"]
+    notes = []
+    if len({entry["updates"] for entry in compositions}) == 1:
+        notes.append(f"Every composition was trained for the same number of updates, {compositions[0]['updates']}.")
+    elif any(entry["phases"][0]["updates"] != first for entry in compositions):
+        notes.append("Epochs are fixed, so compositions with more images were also trained for more updates.")
+    else:
+        notes.append(f"All were trained for {first} updates; fine-tuned ones then went on, so theirs are more.")
+    return notes + [_note_on_fine_tuning(entry, controls) for entry in tuned]
+
+
+def _note_on_fine_tuning(entry: Mapping[str, Any], controls: Sequence[str]) -> str:
+    phases = ", then ".join(
+        f"{phase['n_real']} real and {phase['n_synthetic']} synthetic images for {phase['updates']} updates"
+        for phase in entry["phases"]
+    )
+    note = f"{entry['name']}: {phases}."
+    if not entry["n_synthetic"]:
+        return f"{note} It is the control: fine-tuned on real images only."
+    if not controls:
+        return f"{note} Nothing was fine-tuned on real images only, so longer training may explain its difference."
+    return f"{note} Compare it with {' and '.join(controls)}, fine-tuned on real images only, not with the first."
 
 
 def _summarise_one(name: str, results: Sequence[SeedResult], first: dict[int, float]) -> dict[str, Any]:
@@ -117,6 +145,7 @@ def _summarise_one(name: str, results: Sequence[SeedResult], first: dict[int, fl
         "name": name,
         "n_real": results[0].n_real,
         "n_synthetic": results[0].n_synthetic,
+        "phases": [dict(phase) for phase in results[0].phases],
         "updates": results[0].updates,
         "train_seconds": round(sum(r.train_seconds for r in results), 1),
         "accuracy": {

@@ -1,6 +1,7 @@
 """Train one classifier on one composition with one seed, and test it on real images."""
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -97,11 +98,9 @@ def run_phases(
     seed_everything(seed)
     network = build_network(network_config, library_weights)
     n_updates = [phase.config.n_updates(len(phase.data)) for phase in phases]
-    first, bundle = _split_bundle(resume)
-    histories: list[History] = []
-    for k, phase in enumerate(phases):
-        if k < first:
-            continue  # A later phase's bundle holds everything an earlier one left behind.
+    histories, bundle = _split_bundle(resume)
+    first = len(histories)
+    for k, phase in enumerate(phases[first:], start=first):
         histories.append(
             train(
                 network,
@@ -112,7 +111,7 @@ def run_phases(
                 seed,
                 progress=_Shifted(progress, sum(n_updates[:k]), sum(n_updates)),
                 resume=bundle if k == first else None,
-                save=_saving(save, k),
+                save=_saving(save, histories),
                 save_every_s=SAVE_EVERY_S,
             )
         )
@@ -147,10 +146,17 @@ class _Shifted:
         self._inner.raise_if_cancelled()
 
 
-def _saving(save: Callable[[bytes], None] | None, phase: int) -> Callable[[bytes], None] | None:
-    """`save` that marks the bundle with its phase, in one leading byte."""
-    return None if save is None else lambda bundle: save(bytes([phase]) + bundle)
+def _saving(save: Callable[[bytes], None] | None, finished: list[History]) -> Callable[[bytes], None] | None:
+    """`save` that puts the histories of the finished phases before the bundle, as one line of JSON."""
+    if save is None:
+        return None
+    line = json.dumps([dataclasses.asdict(history) for history in finished]).encode() + b"\n"
+    return lambda bundle: save(line + bundle)
 
 
-def _split_bundle(resume: bytes | None) -> tuple[int, bytes | None]:
-    return (0, None) if resume is None else (resume[0], resume[1:])
+def _split_bundle(resume: bytes | None) -> tuple[list[History], bytes | None]:
+    """The histories of the finished phases, and the bundle of the one that was interrupted."""
+    if resume is None:
+        return [], None
+    line, bundle = resume.split(b"\n", 1)
+    return [History(**history) for history in json.loads(line)], bundle

@@ -13,7 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from services.classifier import jobs, serving, sources
-from services.classifier.scenarios.composition import Composition, Count
+from services.classifier.presets import TrainingConfig
+from services.classifier.scenarios.composition import Composition, Count, FineTuning
+from services.classifier.scenarios.plan import plan_phases
 from services.preprocess.recipe import Recipe
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
 from shared.jobs.runner import run_shard
@@ -131,7 +133,10 @@ def test_train_then_classify(
     config = artifacts.manifest(model)["config"]
     assert config["recipe"] == RECIPE
     body = artifacts.manifest(report)
-    assert body["report"]["data"] == {"n_train": 32, "n_real": 32, "n_synthetic": 0, "n_test": 32, "n_leaked": 0}
+    assert body["report"]["data"] == {
+        "n_train": 32, "n_real": 32, "n_synthetic": 0, "n_test": 32, "n_leaked": 0,
+        "phases": [{"n_real": 32, "n_synthetic": 0, "updates": 24}],
+    }  # fmt: skip
     assert body["report"]["metrics"]["accuracy"] > 0.8
     assert set(body["objects"]) == {"confusion.png", "table.csv", "report.html"}
     assert body["parents"] == [real.id]
@@ -159,9 +164,10 @@ def test_a_scenario_has_a_part_per_composition_and_seed(
     client: Client, jobs: JobStore, artifacts: ArtifactStore, real: Artifact, synthetic: Artifact
 ) -> None:
     few, more = {"real": 4}, {"real": 4, "synthetic": 8}
+    empty = artifacts.create(DraftArtifact("image_set", "synthetic", "none", {"images": []}), owner=OWNER)
     request = {
         "real": real.id,
-        "synthetic": [synthetic.id],
+        "synthetic": [synthetic.id, empty.id],
         "compositions": {
             "few": {str(name): few for name in CLASS_ORDER},
             "more": {str(name): more for name in CLASS_ORDER},
@@ -195,6 +201,16 @@ def test_a_scenario_has_a_part_per_composition_and_seed(
         ("/models/classifier", {"train": "SYNTHETIC"}, 422, "not_a_real_set"),
         ("/models/classifier", {"train": "REAL", "test": "SYNTHETIC"}, 422, "not_a_real_set"),
         ("/models/classifier", {"train": {"real": "REAL", "synthetic": ["REAL"]}}, 422, "not_a_synthetic_set"),
+        ("/models/classifier", {"train": {"real": "REAL", "synthetic": ["SYNTHETIC"]}}, 422, "synthetic_images_unused"),
+        (
+            "/models/classifier",
+            {"train": {"real": "REAL", "synthetic": ["SYNTHETIC"], "composition": {"glioma": {"real": 2}}}},
+            422,
+            "synthetic_images_unused",
+        ),
+        ("/models/classifier", {"train": "set\0"}, 422, "invalid_request"),
+        ("/models/classifier", {"train": "REAL", "name": "a\0b"}, 422, "invalid_request"),
+        ("/scenarios", {"real": "REAL", "compositions": {"a\0": {"glioma": {"real": 2}}}}, 422, "invalid_request"),
         (
             "/models/classifier",
             {"train": {"real": "REAL", "composition": {"glioma": {"real": 2}}}},
@@ -246,6 +262,25 @@ def test_test_images_that_were_trained_on_are_counted(artifacts: ArtifactStore, 
     assert opened.count_leaked(opened.select(everything)) == 32
     half = Composition("half", {name: Count(4) for name in CLASS_ORDER})
     assert opened.count_leaked(opened.select(half)) == 16
+
+
+def test_a_fine_tuned_composition_counts_the_images_of_both_phases(
+    artifacts: ArtifactStore, real: Artifact, synthetic: Artifact
+) -> None:
+    opened = sources.open_sources(artifacts, OWNER, real.id, [synthetic.id], None)
+    tuning = FineTuning(0.5, dict.fromkeys(CLASS_ORDER, 8), 0.5)
+    composition = Composition("5", {name: Count("all") for name in CLASS_ORDER}, tuning)
+    config = TrainingConfig(epochs=2, batch_size=16)
+    phases = plan_phases(composition, sources.pool(opened.real), sources.pool(opened.synthetic), config, 33)
+    assert jobs._facts(opened, phases) == {
+        "n_train": 64, "n_real": 32, "n_synthetic": 32, "n_test": 32, "n_leaked": 0,
+        "phases": [
+            {"n_real": 32, "n_synthetic": 0, "updates": 4},
+            {"n_real": 16, "n_synthetic": 32, "updates": 3},
+        ],
+    }  # fmt: skip
+    assert opened.used_sets([phases[0].selection]) == [real.id]
+    assert opened.used_sets(phase.selection for phase in phases) == [real.id, synthetic.id]
 
 
 def test_no_test_image_is_ever_trained_on(artifacts: ArtifactStore, real: Artifact, synthetic: Artifact) -> None:

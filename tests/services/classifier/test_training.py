@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -75,6 +76,16 @@ def test_a_killed_training_ends_in_the_weights_of_an_undisturbed_one(shapes: Sha
     assert resumed == weights
     assert loss_resumed == loss
     assert progress.updates == [(k, 12) for k in range(2, 13)]
+
+
+def test_a_resumed_training_counts_the_seconds_before_it_was_killed(shapes: Shapes) -> None:
+    bundles: list[bytes] = []
+    run(shapes, save=bundles.append)
+    tensors = safetensors.numpy.load(bundles[-1])
+    assert tensors["seconds"][0] > 0
+    tensors["seconds"] = np.array([1000.0])
+    history = train(small_network(), NETWORK, *shapes, SHORT, 7, resume=safetensors.numpy.save(tensors))
+    assert 1000 < history.seconds < 1100
 
 
 def test_the_seed_alone_sets_the_first_weights() -> None:

@@ -15,6 +15,7 @@ from services.classifier.scenarios.composition import (
     NotEnoughImages,
     select,
     select_fine_tuning,
+    union,
 )
 from shared.tumour import CLASS_ORDER, TumourClass
 
@@ -93,4 +94,8 @@ def test_the_second_phase_of_scenario_5_has_the_studys_counts(seed: int, expecte
     counts = Counter(name for name, _ in second.real)
     assert tuple(counts[name] for name in STUDY_ROW_ORDER) == expected
     assert len(second.synthetic) == 120
-    assert set(second.real) <= set(select(composition, real, SYNTHETIC).real)
+    first = select(composition, real, SYNTHETIC)
+    assert set(second.real) <= set(first.real)
+    both = union([first, second])
+    assert both.real == first.real
+    assert both.synthetic == second.synthetic

@@ -1,5 +1,6 @@
 """The scenario report's numbers, table and chart."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -21,7 +22,17 @@ def result(name: str, seed: int, right: int, n_synthetic: int = 0) -> SeedResult
     confusion = np.zeros((4, 4), np.int64)
     for k in range(40):
         confusion[k % 4, k % 4 if k < right else (k + 1) % 4] += 1
-    return SeedResult(name, seed, confusion, 100, n_synthetic, 50, 1.5)
+    phase = {"n_real": 100, "n_synthetic": n_synthetic, "updates": 50}
+    return SeedResult(name, seed, confusion, 100, n_synthetic, [phase], 50, 1.5)
+
+
+def tuned(result: SeedResult, n_synthetic: int, updates: int = 30) -> SeedResult:
+    """The result with a second phase on 50 of its real images and this many synthetic ones."""
+    second = {"n_real": 50, "n_synthetic": n_synthetic, "updates": updates}
+    phases = [*result.phases, second]
+    return dataclasses.replace(
+        result, n_synthetic=result.n_synthetic + n_synthetic, phases=phases, updates=result.updates + updates
+    )
 
 
 RESULTS = [
@@ -66,12 +77,53 @@ def test_the_chart_is_an_image_fit_for_print() -> None:
 
 
 def test_notes_state_the_standard_error_and_leaks() -> None:
-    notes = scenario_notes(summarise_compositions(RESULTS), 40, "equal", 3)
+    notes = scenario_notes(summarise_compositions(RESULTS), 40, 3)
     # sqrt(0.8 * 0.2 / 40) = 0.0632
     assert "0.063" in notes[0]
-    assert "same number of updates" in notes[2]
+    assert notes[2] == "Every composition was trained for the same number of updates, 50."
     assert notes[3].startswith("3 test images are byte-identical")
-    assert "Epochs are fixed" in scenario_notes(summarise_compositions(RESULTS), 40, "epochs", 0)[2]
+
+
+def test_notes_say_when_more_images_meant_more_updates() -> None:
+    longer = {"n_real": 100, "n_synthetic": 20, "updates": 60}
+    mixed = dataclasses.replace(result("mixed", 33, 32, 20), phases=[longer], updates=60)
+    notes = scenario_notes(summarise_compositions([result("real only", 33, 30), mixed]), 40, 0)
+    assert "Epochs are fixed" in notes[2]
+    assert not any("same number" in note for note in notes)
+
+
+def test_fine_tuned_compositions_are_counted_by_phase_and_compared_to_their_control() -> None:
+    fine_tuned, control = tuned(result("5 tuned", 33, 34), 80), tuned(result("5 control", 33, 33), 0)
+    entries = summarise_compositions([result("Initial", 33, 30), fine_tuned, control])
+    assert [entry["n_synthetic"] for entry in entries] == [0, 80, 0]
+    assert entries[1]["phases"] == [
+        {"n_real": 100, "n_synthetic": 0, "updates": 50},
+        {"n_real": 50, "n_synthetic": 80, "updates": 30},
+    ]
+    _, _, updates, of_tuned, of_control = scenario_notes(entries, 40, 0)
+    assert updates == "All were trained for 50 updates; fine-tuned ones then went on, so theirs are more."
+    assert "100 real and 0 synthetic images for 50 updates, then 50 real and 80 synthetic images for 30" in of_tuned
+    assert "Compare it with 5 control, fine-tuned on real images only, not with the first." in of_tuned
+    assert "It is the control" in of_control
+    assert "longer training may explain" in scenario_notes(entries[:2], 40, 0)[3]
+
+
+def test_the_chart_colours_a_composition_that_has_synthetic_images_in_any_phase() -> None:
+    orange = (0xC4, 0x54, 0x1D)
+
+    def n_orange(second: SeedResult) -> int:
+        chart = Image.open(io.BytesIO(draw_chart(summarise_compositions([result("Initial", 33, 30), second]))))
+        return int((np.array(chart.convert("RGB")) == orange).all(axis=-1).sum())
+
+    # The legend has one orange dot in both.
+    assert n_orange(tuned(result("5", 33, 34), 80)) > n_orange(tuned(result("5", 33, 34), 0))
+
+
+def test_a_composition_named_like_a_formula_is_plain_text_in_the_csv() -> None:
+    entries = summarise_compositions([result("real", 33, 30), result("=HYPERLINK(1)", 33, 26)])
+    line = table_to_csv(scenario_table(entries)).decode().splitlines()[2]
+    assert line.startswith("'=HYPERLINK(1),100,")
+    assert ",-,-0.1000," in line
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_escapes_names() -> None:

@@ -1,5 +1,8 @@
 """One run: build, train phase by phase, test; a killed run ends where an undisturbed one does."""
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -8,7 +11,7 @@ from services.classifier.metrics import accuracy
 from services.classifier.network import weights_to_bytes
 from services.classifier.presets import NetworkConfig, TrainingConfig
 from services.classifier.scenarios import run as run_module
-from services.classifier.scenarios.run import LabelledImages, Phase, run_phases, thin_curve
+from services.classifier.scenarios.run import LabelledImages, Outcome, Phase, run_phases, thin_curve
 from shared.progress import NoProgress
 
 Shapes = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -23,6 +26,10 @@ class Counting(NoProgress):
 
     def update(self, done: int, total: int) -> None:
         self.updates.append((done, total))
+
+
+def without_seconds(outcome: Outcome) -> dict[str, Any]:
+    return {key: value for key, value in outcome.to_json().items() if not key.endswith("_seconds")}
 
 
 def test_two_phases_count_as_one_run_and_resume_in_the_second(shapes: Shapes, other_shapes: Shapes) -> None:
@@ -42,8 +49,14 @@ def test_two_phases_count_as_one_run_and_resume_in_the_second(shapes: Shapes, ot
     assert result["updates"] == 6
     assert len(result["curves"]["loss"]) == 6
 
-    assert bundles[-1][0] == 1
-    resumed = run_phases([first, second], test, NETWORK, 33, resume=bundles[-1])
+    finished, bundle = bundles[-1].split(b"\n", 1)
+    (history,) = json.loads(finished)
+    assert history["loss"] == outcome.histories[0].loss
+    # As if the first phase had taken 500 seconds.
+    marked = json.dumps([{**history, "seconds": 500.0}]).encode() + b"\n" + bundle
+    resumed = run_phases([first, second], test, NETWORK, 33, resume=marked)
+    assert without_seconds(resumed) == without_seconds(outcome)
+    assert resumed.to_json()["train_seconds"] > 500
     assert weights_to_bytes(resumed.trained.network) == weights_to_bytes(outcome.trained.network)
     assert accuracy(resumed.confusion) == accuracy(outcome.confusion)
 
