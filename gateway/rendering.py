@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from gateway.upload.images import FORMATS
+from shared.orientation import turn_upright
 
 _GAP_PX: Final = 2
 _WINDOW_PERCENTILES: Final = (0.5, 99.5)
@@ -33,12 +34,12 @@ def contact_sheet(images: Sequence[bytes], px: int) -> bytes:
 
 
 def _open_8_bit(data: bytes, px: int | None) -> Image.Image:
-    """The decoded image in mode L or RGB, shrunk or enlarged so that its longer side is `px`."""
+    """The decoded image, upright, in mode L or RGB, shrunk or enlarged so that its longer side is `px`."""
     with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
         if px is not None:
             opened.draft(None, (px, px))  # a JPEG decoder can halve while it decodes
-        opened.load()
-        image = _windowed(opened) if opened.mode.startswith(("I", "F")) else opened
+        image = turn_upright(opened)
+        image = _windowed(image) if image.mode.startswith(("I", "F")) else image
         image = image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
     if px is None or max(image.size) == px:
         return image

@@ -34,6 +34,7 @@ from gateway.upload.errors import (
 )
 from gateway.upload.spool import read_slice
 from shared.errors import SynthMRIError
+from shared.orientation import turn_upright
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "BMP")
 _MAGIC: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\x00", b"MM\x00*", b"BM")
@@ -53,7 +54,7 @@ class ImageLimits:
 
 @dataclass(frozen=True)
 class CheckedImage:
-    """An image that can be decoded: its size in pixels, format, Pillow mode and the hash of its bytes."""
+    """An image that can be decoded: its size in pixels when upright, format, Pillow mode and the hash of its bytes."""
 
     width: int
     height: int
@@ -110,8 +111,7 @@ def check_image(data: bytes, limits: ImageLimits) -> CheckedImage:
         Image.MAX_IMAGE_PIXELS = limits.max_pixels
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image, limits)
-            image.load()
-            width, height = image.size
+            width, height = turn_upright(image).size
             return CheckedImage(width, height, str(image.format), image.mode, hashlib.sha256(data).hexdigest())
 
 

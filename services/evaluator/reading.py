@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import InvalidInput
+from shared.orientation import turn_upright
 
 SizePx = tuple[int, int]
 """(width, height) in pixels."""
@@ -21,7 +22,9 @@ class ImageUnreadable(InvalidInput):
 
 
 def read_gray(data: bytes, name: str, size_px: SizePx) -> NDArray[np.uint8]:
-    """One gray image, resized with antialiased bilinear interpolation where its size differs.
+    """One gray image, turned as its orientation tag says.
+
+    Where its size differs from the one wanted, it is resized with antialiased bilinear interpolation.
 
     Args:
         data: the file's bytes, in a format of `READABLE`.
@@ -41,7 +44,7 @@ def read_gray(data: bytes, name: str, size_px: SizePx) -> NDArray[np.uint8]:
             # Pillow would clip 16-bit and float gray levels at 255 without a word.
             if stored.mode.startswith(("I", "F")):
                 raise ImageUnreadable(f"The image {name!r} has more than 8 bits per pixel; preprocess the set first.")
-            gray = stored.convert("L")
+            gray = turn_upright(stored).convert("L")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageUnreadable(f"The image {name!r} cannot be decoded: {error}") from error
     if gray.size != size_px:

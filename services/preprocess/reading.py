@@ -6,7 +6,7 @@ are PNG data.
 
 import io
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import cv2
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from shared.errors import InvalidInput, TooLarge, UnsupportedType
+from shared.orientation import ORIENTATION_TAG, UPRIGHT, read_orientation, turn_pixels
 
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
@@ -62,6 +63,8 @@ class ImageFacts:
         stored_max: highest stored level, mapped to 255; given where depth_bits > 8.
         colour_chained: a pixel has R != G and G != B, the study's test (study 1.1: 92 Training images).
         colour_strict: a pixel has two channels that differ at all.
+        orientation: the orientation tag, 2..8, by which the pixels were turned upright; None where there was nothing to
+            turn.
     """
 
     format: str
@@ -73,6 +76,7 @@ class ImageFacts:
     stored_max: float | None = None
     colour_chained: bool = False
     colour_strict: bool = False
+    orientation: int | None = None
 
     def record(self) -> dict[str, Any]:
         """The facts as JSON, without those that do not apply."""
@@ -96,7 +100,8 @@ def read_gray(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side_px: int = M
     """Gray pixels of a JPEG, PNG, TIFF or BMP file, as OpenCV's IMREAD_GRAYSCALE gives them (the study's reader).
 
     Samples of more than 8 bits are mapped linearly from their own minimum and maximum to 0..255, since a 12-bit scan in
-    a 16-bit file would otherwise come out black; the two levels are recorded.
+    a 16-bit file would otherwise come out black; the two levels are recorded. Whatever the format and depth, the image
+    is turned as its orientation tag says, and the tag is recorded.
 
     Args:
         data: the whole file.
@@ -122,11 +127,17 @@ def read_gray(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side_px: int = M
             f"The image is {width} x {height}; both sides must be at least {min_side_px} pixels: "
             "send the MRI at its native size."
         )
-    if getattr(header, "n_frames", 1) > 1:
+    if _count_frames(header) > 1:
         raise UnsupportedImage("The file holds several images: save each slice as a file of its own.")
-    if not _ends_where_it_should(header.format, data):
-        _decode_with_pillow(header)
-    return _decode(data, str(header.format), header.mode)
+    # OpenCV turns a TIFF that has the tag and cannot be told not to; every other turn is left to this module.
+    turned_by_opencv = ORIENTATION_TAG in getattr(header, "tag_v2", {})
+    orientation = _read_orientation(header, data)
+    image = _decode(data, str(header.format), header.mode)
+    if orientation == UPRIGHT:
+        return image
+    pixels = image.pixels_u8 if turned_by_opencv else turn_pixels(image.pixels_u8, orientation)
+    height, width = pixels.shape
+    return GrayImage(pixels, replace(image.facts, width=width, height=height, orientation=orientation))
 
 
 def _read_header(data: bytes) -> Image.Image:
@@ -140,6 +151,13 @@ def _read_header(data: bytes) -> Image.Image:
         raise _what_else(data) from error
     except Exception as error:  # On hostile bytes Pillow's parsers raise nearly any type.
         raise UnreadableImage("The header of the image is damaged: export the image again.") from error
+
+
+def _count_frames(header: Image.Image) -> int:
+    try:
+        return int(getattr(header, "n_frames", 1))
+    except Exception as error:  # Counting reads every directory of a TIFF.
+        raise UnreadableImage("The image is damaged and does not decode: export it again.") from error
 
 
 def _what_else(data: bytes) -> UnreadableImage | UnsupportedImage:
@@ -163,15 +181,19 @@ def _ends_where_it_should(image_format: str | None, data: bytes) -> bool:
     return False
 
 
-def _decode_with_pillow(header: Image.Image) -> None:
+def _read_orientation(header: Image.Image, data: bytes) -> int:
+    """The orientation tag, 1..8, after a full decode where nothing else would show that the file is damaged."""
     try:
-        header.load()
+        orientation = read_orientation(header)
+        if not _ends_where_it_should(header.format, data):
+            header.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLarge("The file unpacks to far more data than an MRI slice has.") from error
     except Exception as error:  # On hostile bytes Pillow's decoders raise nearly any type.
         if "truncated" in str(error).lower() or isinstance(error, EOFError):
             raise TruncatedImage("The file ends before the image does: send it again.") from error
         raise UnreadableImage("The image is damaged and does not decode: export it again.") from error
+    return orientation
 
 
 def _decode(data: bytes, image_format: str, mode: str) -> GrayImage:
@@ -214,6 +236,8 @@ def _decode_deep(stored: NDArray[Any], image_format: str, mode: str) -> GrayImag
 
 
 def _opencv(data: bytes, flag: int) -> NDArray[Any]:
+    if flag != cv2.IMREAD_UNCHANGED:  # which is all bits set, and turns nothing
+        flag |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
         pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flag)
     except cv2.error as error:
