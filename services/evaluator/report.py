@@ -110,8 +110,9 @@ real images of {html.escape(report["real"])} ({html.escape(report["split"])})</p
 <li>Images at {report["size_px"][0]} x {report["size_px"][1]} px, gray, 8 bit. Seed {report["seed"]}.</li>
 <li>Brackets are 95 % intervals. For the Fréchet distance and the Inception score they show the spread at this n
 (bootstrap, centred on the value), not their bias; for the kernel distance a jackknife standard error.</li>
-<li>"Real images" is the distance of real from real, the floor a perfect generator would reach; for the Inception score
-the score of the real images. Natural logarithm throughout.</li></ul></body></html>"""
+<li>{_floor_sentence(report)}
+For the Inception score "real images" is the score of the real images. Natural logarithm throughout.</li></ul>
+</body></html>"""
     return page.encode()
 
 
@@ -120,6 +121,17 @@ def format_number(value: float) -> str:
     if value == 0:
         return "0"
     return f"{value:.4g}" if abs(value) >= 1e-3 else f"{value:.2e}"
+
+
+def _floor_sentence(report: dict[str, Any]) -> str:
+    floor = report["floor"]
+    if floor is None:
+        return "No distance of real from real is given: there are too few real images."
+    sizes = " and ".join(str(n) for n in floor["n"])
+    return (
+        '"Real images" is the distance of real from real, the floor a perfect generator would reach: '
+        f"{html.escape(floor['what'])} (n = {sizes})."
+    )
 
 
 def _row(entry: dict[str, Any]) -> str:

@@ -12,6 +12,9 @@ from shared.tumour import Split
 Images = list[dict[str, Any]]
 """Entries of a manifest's `images`: name, class, split, sha256, width, height and more."""
 
+MIN_UNSEEN = 20
+"""Fewest Testing images that are halved for a floor: below ten a half, its distance tells of chance alone."""
+
 SplitChoice = Literal["Training", "Testing", "all"]
 """Which real images are the reference."""
 
@@ -80,12 +83,61 @@ def select_images(synthetic: Images, real: Images, *, tumour_class: str | None, 
     return Selection(tumour_class, chosen, reference, other_real if len(other_real) > 1 else [], warnings)
 
 
-def floor_halves(selection: Selection, seed: int) -> tuple[list[int], list[int]] | None:
-    """Rows of two random halves of the real images, where no second split gives a floor; None below four images."""
-    if selection.other_real or len(selection.real) < 4:
+@dataclass(frozen=True)
+class FloorPlan:
+    """Which real images are compared with which for the floor.
+
+    Attributes:
+        first: rows of `selection.real` followed by `selection.other_real`; they take the synthetic images' place.
+        second: rows of the same list; they take the real images' place.
+        what: both in words.
+    """
+
+    first: list[int]
+    second: list[int]
+    what: str
+
+
+def plan_floor(selection: Selection, split: SplitChoice, seed: int, *, seen: bool) -> FloorPlan | None:
+    """Two samples of real images: the other split against this one, or else two random halves of one sample.
+
+    A network holds the images it was trained on closer together than new ones, so where it has seen the Training
+    images, Training against Testing would measure that and not the images. Then the Testing images are halved, or the
+    reference where they are fewer than `MIN_UNSEEN`.
+
+    Args:
+        selection: the images of the evaluation.
+        split: the reference's split, as it was asked for.
+        seed: of the halves.
+        seen: whether the features come from a network that was trained on images of the real set.
+
+    Returns:
+        None where fewer than four images would have to be halved.
+    """
+    everything = [*selection.real, *selection.other_real]
+    n_real = len(selection.real)
+    if selection.other_real and not seen:
+        other = Split.TESTING if split == "Training" else Split.TRAINING
+        first, second = list(range(n_real, len(everything))), list(range(n_real))
+        return FloorPlan(first, second, f"real {other} against real {split}")
+    rows, whose = list(range(n_real)), "real"
+    testing = [row for row, image in enumerate(everything) if image.get("split") == Split.TESTING]
+    if seen and len(testing) >= MIN_UNSEEN:
+        rows, whose = testing, "real Testing"
+    if len(rows) < 4:
         return None
-    first, second = split_halves(len(selection.real), seed)
-    return first.tolist(), second.tolist()
+    halves = [[rows[index] for index in half] for half in split_halves(len(rows), seed)]
+    return FloorPlan(halves[0], halves[1], f"one half of the {whose} images against the other")
+
+
+def seen_warning(model_id: str | None, floor: FloorPlan | None) -> str:
+    """The sentence for a reader of scores whose features come from a network that was trained on the real images."""
+    return (
+        f"The classifier {model_id} was trained on images of this real set: it holds those closer together than images "
+        "it has not seen, so scores against Training images are biased and a floor of Training against Testing would "
+        f"be too high. The floor here is {floor.what if floor else 'left out, for want of images'}. Prefer "
+        "split=Testing, features=inception, or a classifier trained on other images."
+    )
 
 
 def size_warnings(selection: Selection, n_resized: int, size_px: tuple[int, int]) -> list[str]:

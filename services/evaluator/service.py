@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from services.evaluator import library_weights
 from services.evaluator.assessment import Floor, Metric, assess
 from services.evaluator.chart import draw_chart
-from services.evaluator.feature_spaces import OFFLINE, build_extractor, find_classifier
+from services.evaluator.feature_spaces import OFFLINE, build_extractor, find_classifier, has_seen
 from services.evaluator.features import (
     FeatureExtractor,
     ImageFeatures,
@@ -18,9 +18,17 @@ from services.evaluator.features import (
 from services.evaluator.published_weights import known_weights
 from services.evaluator.reading import SizePx, common_size, read_gray
 from services.evaluator.report import feature_warnings, render_csv, render_html
-from services.evaluator.selection import Images, Selection, floor_halves, select_images, size_warnings
+from services.evaluator.selection import (
+    FloorPlan,
+    Images,
+    Selection,
+    plan_floor,
+    seen_warning,
+    select_images,
+    size_warnings,
+)
 from services.evaluator.settings import get_evaluator_settings
-from shared.artifacts.store import ArtifactStore, DraftArtifact, get_artifacts
+from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact, get_artifacts
 from shared.jobs.runner import Execution
 from shared.jobs.submission import Accepted, Caller, submit
 from shared.objects import ObjectStore, get_objects
@@ -52,12 +60,15 @@ def finish_evaluation(execution: Execution) -> list[DraftArtifact]:
     request = execution.request
     selection = _select(execution.artifacts, request, execution.owner)
     extractor, space = build_extractor(execution)
+    real_set = execution.artifacts.get(request["real"], execution.owner, "image_set")
+    seen = has_seen(execution.artifacts, space["model"], real_set)
+    plan = plan_floor(selection, request["split"], request["seed"], seen=seen)
     size_px, n_resized = common_size(_sizes(selection.real), _sizes([*selection.synthetic, *selection.other_real]))
     synthetic, real, other = _extract_all(execution, selection, extractor, size_px)
     entries = assess(
         synthetic,
         real,
-        _floor(selection, real, other, request),
+        _floor(plan, real, other),
         metrics=[Metric(name) for name in request["metrics"]],
         feature_space=space["name"],
         seed=request["seed"],
@@ -67,8 +78,9 @@ def finish_evaluation(execution: Execution) -> list[DraftArtifact]:
     sizes = (len(selection.synthetic), len(selection.real))
     warnings = [
         *feature_warnings(space["name"], space["n_features"], sizes, verified=space["verified"]),
+        *([seen_warning(space["model"], plan)] if seen else []),
         *selection.warnings,
-        *_kind_warnings(execution),
+        *_kind_warnings(request, real_set),
         *size_warnings(selection, n_resized, size_px),
     ]
     report = {
@@ -80,6 +92,7 @@ def finish_evaluation(execution: Execution) -> list[DraftArtifact]:
         "n_real": sizes[1],
         "n_other_real": len(selection.other_real),
         "features": space,
+        "floor": plan and {"what": plan.what, "n": [len(plan.first), len(plan.second)]},
         "size_px": list(size_px),
         "seed": request["seed"],
         "metrics": entries,
@@ -150,23 +163,18 @@ def _sizes(images: Images) -> list[SizePx]:
     return [(image["width"], image["height"]) for image in images]
 
 
-def _floor(
-    selection: Selection, real: ImageFeatures, other: ImageFeatures | None, request: dict[str, Any]
-) -> Floor | None:
-    """Real images against real ones: the other split against this one, else two halves."""
-    if other is not None:
-        name = "Testing" if request["split"] == "Training" else "Training"
-        return Floor(other, real, f"real {name} against real {request['split']}")
-    halves = floor_halves(selection, request["seed"])
-    if halves is None:
+def _floor(plan: FloorPlan | None, real: ImageFeatures, other: ImageFeatures | None) -> Floor | None:
+    """The features of the plan's images."""
+    if plan is None:
         return None
-    first, second = (ImageFeatures(real.features[rows], real.probabilities[rows]) for rows in halves)
-    return Floor(first, second, "one half of the real images against the other")
+    groups = [real] if other is None else [real, other]
+    features = np.concatenate([group.features for group in groups])
+    probabilities = np.concatenate([group.probabilities for group in groups])
+    first, second = (ImageFeatures(features[rows], probabilities[rows]) for rows in (plan.first, plan.second))
+    return Floor(first, second, plan.what)
 
 
-def _kind_warnings(execution: Execution) -> list[str]:
-    request = execution.request
-    real = execution.artifacts.get(request["real"], execution.owner, "image_set")
+def _kind_warnings(request: dict[str, Any], real: Artifact) -> list[str]:
     found = []
     if real.kind == "synthetic":
         found.append("The set given as real is synthetic.")

@@ -28,6 +28,7 @@ def example_report(tumour_class: str | None = "glioma", n_metrics: int = 3) -> d
         "n_synthetic": 600,
         "n_real": 867,
         "features": {"name": "inception", "sha256": "ab" * 32, "model": None, "n_features": 2048},
+        "floor": {"what": "real Testing against real Training", "n": [299, 867]},
         "size_px": [256, 256],
         "seed": 0,
         "warnings": ["n is <small>"],
@@ -63,6 +64,15 @@ def test_the_page_needs_nothing_from_elsewhere_and_escapes_names() -> None:
     assert "set-1&lt;b&gt;" in page
     assert "n is &lt;small&gt;" in page
     assert "600 / 867" in page
+
+
+def test_the_page_says_what_the_floor_is() -> None:
+    report = example_report()
+    report["floor"] = {"what": "one half of the real Testing images against the other", "n": [150, 149]}
+    page = render_html(report, b"").decode()
+    assert "reach: one half of the real Testing images against the other (n = 150 and 149)." in page
+    report["floor"] = None
+    assert "too few real images" in render_html(report, b"").decode()
 
 
 def test_a_missing_floor_leaves_a_dash() -> None:

@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 
 from services.evaluator.samples import TooFewImages
-from services.evaluator.selection import NoSuchImages, SplitChoice, floor_halves, select_images, size_warnings
+from services.evaluator.selection import (
+    MIN_UNSEEN,
+    NoSuchImages,
+    SplitChoice,
+    plan_floor,
+    seen_warning,
+    select_images,
+    size_warnings,
+)
 
 
 def images(tumour_class: str, n: int, split: str | None = None) -> list[dict[str, Any]]:
@@ -40,14 +48,51 @@ def test_the_other_split_gives_the_floor(split: SplitChoice, n_real: int, n_othe
 def test_without_splits_all_images_are_used_and_halved() -> None:
     selection = select_images(images("glioma", 2), images("glioma", 6), tumour_class=None, split="Training")
     assert "no splits" in selection.warnings[0]
-    halves = floor_halves(selection, seed=0)
-    assert halves is not None
-    assert sorted(halves[0] + halves[1]) == list(range(6))
+    plan = plan_floor(selection, "Training", 0, seen=False)
+    assert plan is not None
+    assert sorted(plan.first + plan.second) == list(range(6))
+    assert plan.what == "one half of the real images against the other"
+
+
+@pytest.mark.parametrize(("split", "other"), [("Training", "Testing"), ("Testing", "Training")])
+def test_the_floor_compares_the_splits_where_the_features_know_neither(split: SplitChoice, other: str) -> None:
+    selection = select_images(images("glioma", 2), REAL, tumour_class="glioma", split=split)
+    plan = plan_floor(selection, split, 0, seen=False)
+    assert plan is not None
+    assert plan.second == list(range(len(selection.real)))
+    assert plan.first == list(range(len(selection.real), 8))
+    assert plan.what == f"real {other} against real {split}"
+
+
+@pytest.mark.parametrize("split", ["Training", "Testing", "all"])
+def test_features_that_know_the_training_images_get_their_floor_from_testing_images(split: SplitChoice) -> None:
+    real = images("glioma", 30, "Training") + images("glioma", MIN_UNSEEN + 1, "Testing")
+    selection = select_images(images("glioma", 2), real, tumour_class="glioma", split=split)
+    plan = plan_floor(selection, split, 0, seen=True)
+    assert plan is not None
+    everything = [*selection.real, *selection.other_real]
+    assert {everything[row]["split"] for row in plan.first + plan.second} == {"Testing"}
+    assert len(set(plan.first + plan.second)) == MIN_UNSEEN + 1
+    assert abs(len(plan.first) - len(plan.second)) <= 1
+    assert plan.what == "one half of the real Testing images against the other"
+    assert plan.what in seen_warning("mdl-1", plan)
+
+
+def test_with_too_few_testing_images_the_reference_is_halved() -> None:
+    real = images("glioma", 30, "Training") + images("glioma", MIN_UNSEEN - 1, "Testing")
+    selection = select_images(images("glioma", 2), real, tumour_class="glioma", split="Training")
+    plan = plan_floor(selection, "Training", 0, seen=True)
+    assert plan is not None
+    assert sorted(plan.first + plan.second) == list(range(30))
+    assert plan.what == "one half of the real images against the other"
+    few = select_images(images("glioma", 2), real[:3], tumour_class="glioma", split="Training")
+    assert plan_floor(few, "Training", 0, seen=True) is None
+    assert "left out" in seen_warning("mdl-1", None)
 
 
 def test_no_floor_where_there_are_too_few() -> None:
     selection = select_images(images("glioma", 2), images("glioma", 3), tumour_class=None, split="all")
-    assert floor_halves(selection, seed=0) is None
+    assert plan_floor(selection, "all", 0, seen=False) is None
 
 
 def test_unequal_numbers_and_sizes_are_said() -> None:

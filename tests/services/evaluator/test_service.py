@@ -51,7 +51,13 @@ def blobs(n: int, seed: int, side: int = 32) -> NDArray[np.uint8]:
     return np.kron(coarse, np.ones((1, side // 4, side // 4), dtype=np.uint8))
 
 
-def store_set(artifacts: ArtifactStore, objects: ObjectStore, kind: str, groups: dict[str, NDArray[np.uint8]]) -> str:
+def store_set(
+    artifacts: ArtifactStore,
+    objects: ObjectStore,
+    kind: str,
+    groups: dict[str, NDArray[np.uint8]],
+    parents: list[str] | None = None,
+) -> str:
     """An image set from "<split>/<class>" or "<class>" to images (n, h, w) uint8."""
     images: list[dict[str, Any]] = []
     for path, pixels in groups.items():
@@ -62,7 +68,7 @@ def store_set(artifacts: ArtifactStore, objects: ObjectStore, kind: str, groups:
             entry = {"name": f"{path}/{i}.png", "class": tumour_class, "split": split or None, "plane": None}
             sizes = {"width": image.shape[1], "height": image.shape[0], "source": None, "parameters": {}}
             images.append({**entry, **sizes, "sha256": objects.put_blob(out.getvalue())})
-    draft = DraftArtifact("image_set", kind, kind, {"images": images})
+    draft = DraftArtifact("image_set", kind, kind, {"images": images}, parents=parents or [])
     return artifacts.create(draft, owner=OWNER).id
 
 
@@ -79,15 +85,22 @@ def sets(artifacts: ArtifactStore, objects: ObjectStore) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def classifier(artifacts: ArtifactStore, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Artifact:
+def store_classifier(
+    artifacts: ArtifactStore, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch, parents: list[str]
+) -> Artifact:
+    """An untrained classifier whose manifest says that it was trained on `parents`."""
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     from services.classifier.network import NetworkConfig, build_network, weights_to_bytes
 
     config = {"architecture": "vgg19-compact", "size_px": 32, "input_space": "pm1"}
     sha256 = objects.put_blob(weights_to_bytes(build_network(NetworkConfig(**config))))
     body = {"objects": {"weights.safetensors": sha256}, "config": {**config, "preset": "vgg19-compact"}, "card": {}}
-    return artifacts.create(DraftArtifact("model", "classifier", "c", body), owner=OWNER)
+    return artifacts.create(DraftArtifact("model", "classifier", "c", body, parents=parents), owner=OWNER)
+
+
+@pytest.fixture
+def classifier(artifacts: ArtifactStore, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Artifact:
+    return store_classifier(artifacts, objects, monkeypatch, [])
 
 
 def evaluate(client: httpx.Client, jobs: JobStore, request: dict[str, Any]) -> dict[str, Any]:
@@ -131,6 +144,37 @@ def test_classifier_features_work_without_library_weights(
     files = {name: objects.get_blob(sha256) for name, sha256 in manifest["objects"].items()}
     assert files.keys() == {"chart.png", "table.csv", "report.html"}
     assert files["chart.png"].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("trained_on", ["the set", "its upload", "a twin of it", "another set"])
+def test_a_classifier_that_has_seen_the_real_images_is_named_and_the_floor_made_without_it(
+    client: httpx.Client,
+    jobs: JobStore,
+    artifacts: ArtifactStore,
+    objects: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+    trained_on: str,
+) -> None:
+    def store(kind: str, groups: dict[str, NDArray[np.uint8]], parents: list[str]) -> str:
+        return store_set(artifacts, objects, kind, groups, parents)
+
+    raw = store("raw", {"Training/glioma": blobs(2, 9)}, [])
+    real = store("preprocessed", {"Training/glioma": blobs(6, 1), "Testing/glioma": blobs(21, 2)}, [raw])
+    sets = {"synthetic": store("synthetic", {"glioma": blobs(5, 4)}, []), "real": real}
+    twin = store("preprocessed", {"Training/glioma": blobs(3, 5)}, [raw])
+    parent = {"the set": real, "its upload": raw, "a twin of it": twin, "another set": sets["synthetic"]}[trained_on]
+    model = store_classifier(artifacts, objects, monkeypatch, [parent])
+    request = {**sets, "features": "classifier", "model": model.id, "metrics": ["fid"]}
+    _, manifest = stored_report(artifacts, evaluate(client, jobs, request))
+    report, page = manifest["report"], objects.get_blob(manifest["objects"]["report.html"]).decode()
+    seen = trained_on != "another set"
+    what = "one half of the real Testing images against the other" if seen else "real Testing against real Training"
+    sizes = [10, 11] if seen else [6, 21]
+    assert report["metrics"][0]["real"]["what"] == report["floor"]["what"] == what
+    assert sorted(report["metrics"][0]["real"]["n"]) == sorted(report["floor"]["n"]) == sizes
+    assert what in page
+    assert any(f"The classifier {model.id} was trained on" in warning for warning in report["warnings"]) is seen
+    assert (f"The classifier {model.id} was trained on" in page) is seen
 
 
 def test_the_same_request_gives_the_same_scores(
@@ -186,6 +230,10 @@ def test_weights_are_listed_and_bad_ones_refused(client: httpx.Client) -> None:
         ({"features": "classifier"}, 404, "model_not_found"),
         ({"features": "classifier", "model": "mdl-none"}, 404, "model_not_found"),
         ({"seed": -1}, 422, "invalid_request"),
+        ({"name": "a\x00b"}, 422, "invalid_request"),
+        ({"real": "set\x00"}, 422, "invalid_request"),
+        ({"synthetic": "../set"}, 422, "invalid_request"),
+        ({"features": "classifier", "model": "mdl\n"}, 422, "invalid_request"),
         ({"unknown": 1}, 422, "invalid_request"),
         ({}, 409, "weights_not_installed"),
     ],
