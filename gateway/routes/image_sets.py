@@ -13,6 +13,7 @@ from gateway.resources import IdempotencyKey, Resources, resources_of
 from gateway.upload.body import read_body
 from gateway.upload.intake import Wish
 from gateway.upload.spool import spool_folder
+from shared.texts import Name
 from shared.tumour import TumourClass
 
 router = APIRouter(tags=["image sets"])
@@ -45,9 +46,7 @@ async def upload_image_set(
     request: Request,
     principal: Annotated[Principal, Depends(principal_of)],
     resources: Annotated[Resources, Depends(resources_of)],
-    name: Annotated[
-        str, Query(min_length=1, max_length=200, description="A name for people.", examples=["brain tumour MRI"])
-    ] = "upload",
+    name: Annotated[Name, Query(description="A name for people.", examples=["brain tumour MRI"])] = "upload",
     skip_invalid: Annotated[
         bool, Query(description="Keep the good images and list the bad ones instead of refusing the upload.")
     ] = False,

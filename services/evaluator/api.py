@@ -12,6 +12,7 @@ from services.evaluator.settings import get_evaluator_settings
 from shared.app import caller, create_service_app
 from shared.errors import TooLarge
 from shared.jobs.submission import Caller
+from shared.texts import Identifier, Name
 from shared.tumour import TumourClass
 
 router = APIRouter()
@@ -22,14 +23,10 @@ class EvaluateRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    synthetic: str = Field(
-        min_length=1, max_length=64, description="Id of the image set under test.", examples=["set-0a1b2c..."]
-    )
-    real: str = Field(
-        min_length=1,
-        max_length=64,
+    synthetic: Identifier = Field(description="Id of the image set under test.", examples=["set-0a1b2c3d4e5f60718293"])
+    real: Identifier = Field(
         description="Id of the image set to compare it with, best the preprocessed set the model was trained on.",
-        examples=["set-9f8e7d..."],
+        examples=["set-5f0c2a9be1d24c7d90aa"],
     )
     metrics: list[Metric] = Field(
         default=list(Metric),
@@ -43,10 +40,8 @@ class EvaluateRequest(BaseModel):
         description="`inception`: as published, needs `synthmri weights install inception`. "
         "`classifier`: features of a classifier trained here, needs no download.",
     )
-    model: str | None = Field(
+    model: Identifier | None = Field(
         default=None,
-        min_length=1,
-        max_length=64,
         description="Id of the classifier for `features: classifier`; by default your newest one.",
     )
     tumour_class: TumourClass | None = Field(
@@ -59,7 +54,7 @@ class EvaluateRequest(BaseModel):
         default="Training", description="Real images to compare with; the other split gives the real-vs-real floor."
     )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Of every random draw; same seed, same report.")
-    name: str | None = Field(default=None, min_length=1, max_length=200, description="What to call the report.")
+    name: Name | None = Field(default=None, description="What to call the report.")
 
     @model_validator(mode="after")
     def _check_choices(self) -> Self:

@@ -10,6 +10,7 @@ from services.generator import service
 from services.generator.presets import MAX_SIZE_PX, SamplerName
 from shared.app import caller, create_service_app
 from shared.jobs.submission import Caller
+from shared.texts import Identifier, Name
 from shared.tumour import TumourClass
 
 MAX_SEED = 2**53 - 1
@@ -25,13 +26,10 @@ class TrainingRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    image_set: str = Field(
-        max_length=64, description="Id of a preprocessed image set.", examples=["set-5f0c2a9be1d24c7d90aa"]
-    )
+    image_set: Identifier = Field(description="Id of a preprocessed image set.", examples=["set-5f0c2a9be1d24c7d90aa"])
     tumour_class: TumourClass = Field(alias="class", description="The class to learn; one model knows one class.")
-    preset: str = Field(
+    preset: Identifier = Field(
         "tiny",
-        max_length=64,
         description="`study` (the published network), `compact` (128 px), `tiny` (64 px, for CPUs) or `tiny-32`.",
         examples=["tiny"],
     )
@@ -41,7 +39,7 @@ class TrainingRequest(BaseModel):
     size: int | None = Field(None, ge=8, le=MAX_SIZE_PX, description="Side of the images the network learns, pixels.")
     ema_decay: float | None = Field(None, gt=0, lt=1, description="Decay per update of the weights' moving average.")
     seed: Seed = Field(0, description="Decides initial weights, order of the images, and noise.")
-    name: str | None = Field(None, min_length=1, max_length=200, description="A name for people.")
+    name: Name | None = Field(None, description="A name for people.")
 
 
 class GenerationRequest(BaseModel):
@@ -51,9 +49,7 @@ class GenerationRequest(BaseModel):
 
     tumour_class: TumourClass = Field(alias="class", description="The class to generate.", examples=["glioma"])
     n: int = Field(ge=1, description="How many images.", examples=[600])
-    model: str | None = Field(
-        None, max_length=64, description="Id of a diffusion model; your newest of the class if left out."
-    )
+    model: Identifier | None = Field(None, description="Id of a diffusion model; your newest of the class if left out.")
     sampler: SamplerName | None = Field(None, description="`ddim` (few steps) or `ddpm` (the study's, 1000 steps).")
     steps: int | None = Field(None, ge=1, le=1000, description="Denoising steps for each image.")
     seed: Seed | None = Field(None, description="Same seed, same images; one is drawn and recorded if left out.")
@@ -70,7 +66,7 @@ class GenerationRequest(BaseModel):
         description="Images the network sees at once; another value may change a pixel by one gray level.",
     )
     shard_size: int | None = Field(None, ge=1, le=1024, description="Images that one worker takes at a time.")
-    name: str | None = Field(None, min_length=1, max_length=200, description="A name for people.")
+    name: Name | None = Field(None, description="A name for people.")
 
 
 @router.post("/models/diffusion", status_code=202, tags=["models"])

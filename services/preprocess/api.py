@@ -9,6 +9,7 @@ from services.preprocess import service
 from services.preprocess.recipe import Recipe, RecipeName
 from shared.app import caller, create_service_app
 from shared.jobs.submission import Caller
+from shared.texts import Identifier, Name
 
 router = APIRouter()
 
@@ -18,16 +19,14 @@ class PreprocessRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    image_set: str = Field(
-        min_length=1, max_length=64, description="Id of a raw image set.", examples=["set-1f0c9a..."]
-    )
+    image_set: Identifier = Field(description="Id of a raw image set.", examples=["set-5f0c2a9be1d24c7d90aa"])
     recipe: RecipeName | Recipe = Field(
         default="rigorous",
         description="`rigorous` (pads to square, drops exact duplicates within and across splits), "
         "`study` (replays the published study), or an object with choices of your own.",
         examples=["rigorous", {"duplicates": "within_split", "size_rule": "pad_square", "clahe": None, "size_px": 128}],
     )
-    name: str | None = Field(default=None, min_length=1, max_length=200, description="What to call the result.")
+    name: Name | None = Field(default=None, description="What to call the result.")
     max_unreadable_share: float = Field(
         default=0.1, ge=0, le=1, description="The job fails if a larger share of the files cannot be read."
     )

@@ -155,6 +155,18 @@ def test_idempotency_key(gateway, keys):
     assert len(gateway.get("/image-sets", headers=keys["alice"]).json()["items"]) == 1
 
 
+@pytest.mark.parametrize("name", ["a\x07b", "two\nlines", "", "x" * 201])
+def test_names_that_no_one_means_are_refused(gateway, keys, settings, database, objects, name):
+    answer = gateway.post(
+        "/image-sets",
+        params={"name": name},
+        content=zip_of(small_set()),
+        headers={**keys["alice"], "Content-Type": "application/zip"},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    nothing_is_left(settings, database, objects)
+
+
 def test_lists_go_page_by_page(gateway, keys, upload):
     made = [upload(small_set(n), name=f"set {n}")["id"] for n in (1, 2, 3)]
     seen, params = [], {"limit": 2}

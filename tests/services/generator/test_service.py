@@ -173,6 +173,8 @@ def test_twins_are_named_in_the_manifest() -> None:
         ({"class": "glioma", "n": 1, "seed": -1}, "invalid_request", "seed"),
         ({"class": "glioma", "n": 1, "size": 8}, "size_too_small", "draws 16 px"),
         ({"class": "glioma", "n": 1, "colour": "red"}, "invalid_request", "colour"),
+        ({"class": "glioma", "n": 1, "name": "a\x00b"}, "invalid_request", "name"),
+        ({"class": "glioma", "n": 1, "model": "mdl\x00"}, "invalid_request", "model"),
         ({"class": "pituitary", "n": 1}, "model_not_found", "POST /models/diffusion"),
         ({"class": "glioma", "n": 1, "model": "mdl-none"}, "model_not_found", "mdl-none"),
     ],
@@ -208,6 +210,9 @@ def test_a_model_of_another_kind_or_class_is_refused(
         ({"image_set": "set-none"}, "image_set_not_found"),
         ({"epochs": 0}, "invalid_request"),
         ({"colour": "red"}, "invalid_request"),
+        ({"name": "a\x00b"}, "invalid_request"),
+        ({"preset": "tiny\n"}, "invalid_request"),
+        ({"image_set": "set\x00"}, "invalid_request"),
     ],
 )
 def test_a_training_that_cannot_be_is_refused(

@@ -204,6 +204,8 @@ def test_a_cancel_between_two_images_stops_the_shard(client, jobs, artifacts, up
         ({"image_set": "RAW", "recipe": {"size_px": 4}}, 422, "invalid_request"),
         ({"image_set": "RAW", "recipe": {"rotate": True}}, 422, "invalid_request"),
         ({"image_set": "RAW", "rceipe": "study"}, 422, "invalid_request"),
+        ({"image_set": "RAW", "name": "a\x00b"}, 422, "invalid_request"),
+        ({"image_set": "RAW\x00"}, 422, "invalid_request"),
         ({"image_set": "RAW", "max_unreadable_share": 2}, 422, "invalid_request"),
         ({"image_set": "SYNTHETIC"}, 422, "not_a_raw_set"),
         ({"image_set": "EMPTY"}, 422, "empty_image_set"),
