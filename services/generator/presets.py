@@ -21,6 +21,10 @@ class PresetValueInvalid(InvalidInput):
     """A field of the preset was overridden with a value that cannot work."""
 
 
+class TooManySteps(InvalidInput):
+    """More denoising steps than the network was trained on."""
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

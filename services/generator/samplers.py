@@ -15,12 +15,7 @@ from monai.networks.schedulers.ddim import DDIMScheduler
 from monai.networks.schedulers.ddpm import DDPMScheduler
 from torch import Tensor
 
-from services.generator.presets import SamplerName, ScheduleConfig
-from shared.errors import InvalidInput
-
-
-class TooManySteps(InvalidInput):
-    """More denoising steps than the network was trained on."""
+from services.generator.presets import SamplerName, ScheduleConfig, TooManySteps
 
 
 class Sampler(ABC):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from services.generator.images import encode_png, enlarge_image
-from services.generator.presets import Preset, SamplerName, find_preset
+from services.generator.presets import Preset, SamplerName, TooManySteps, find_preset
 from services.generator.settings import get_generator_settings
 from services.generator.sources import (
     find_model,
@@ -38,10 +38,6 @@ log = get_log(__name__)
 
 class TooManyImages(InvalidInput):
     """More images than one request may ask for."""
-
-
-class TooManySteps(InvalidInput):
-    """More denoising steps than the model was trained on."""
 
 
 class SizeTooSmall(InvalidInput):

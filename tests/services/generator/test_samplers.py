@@ -3,8 +3,8 @@ import torch
 from monai.networks.schedulers.ddim import DDIMScheduler
 from monai.networks.schedulers.ddpm import DDPMScheduler
 
-from services.generator.presets import ScheduleConfig
-from services.generator.samplers import TooManySteps, build_sampler, training_schedule
+from services.generator.presets import ScheduleConfig, TooManySteps
+from services.generator.samplers import build_sampler, training_schedule
 
 SCHEDULE = ScheduleConfig()
 SHAPE = (3, 1, 8, 8)
