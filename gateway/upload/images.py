@@ -105,14 +105,23 @@ def check_image(data: bytes, limits: ImageLimits) -> CheckedImage:
     # An end record and a directory entry: either signature alone turns up by chance in one of some 60,000 images.
     if b"PK\x05\x06" in data[-_ZIP_TAIL_BYTES:] and b"PK\x01\x02" in data:
         raise ImageHidesArchive("It is an image and a zip at once; export the image again.")
-    with _translated(data, limits), _alarm(), warnings.catch_warnings():
+    with _translated(data, limits), _alarm(), _pixel_limit(limits.max_pixels), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # Twice this number is where Pillow itself refuses to open; the exact limit is checked below.
-        Image.MAX_IMAGE_PIXELS = limits.max_pixels
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image, limits)
             width, height = turn_upright(image).size
             return CheckedImage(width, height, str(image.format), image.mode, hashlib.sha256(data).hexdigest())
+
+
+@contextmanager
+def _pixel_limit(max_pixels: int) -> Iterator[None]:
+    """Twice `max_pixels` is where Pillow itself refuses to open an image; the exact limit is checked afterwards."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = max_pixels
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 @contextmanager
