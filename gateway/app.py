@@ -38,7 +38,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await resources.close()
 
     # The merged OpenAPI document and the offline /docs are routes of our own, in docs.py.
-    app = FastAPI(title="SynthMRI", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
+    # A redirect to the path without its slash would carry the caller's Host header, or a service's private address.
+    app = FastAPI(
+        title="SynthMRI",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
     app.state.resources = resources
     add_problem_handlers(app)
     for router in ROUTERS:

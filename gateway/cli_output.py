@@ -41,19 +41,31 @@ class Connection:
     key: str | None
     as_json: bool
 
-    def open(self) -> SynthMRI:
+    def open(self, *, needs_key: bool = True) -> SynthMRI:
         """A client; the address and the key of the embedded platform where none are given."""
-        port = os.environ.get("SYNTHMRI_PORT", "8000")
         key_file = data_folder() / "api-key"
         key = self.key or (key_file.read_text().strip() if key_file.is_file() else None)
-        return SynthMRI(self.url or f"http://127.0.0.1:{port}", key)
+        if key is None and needs_key:
+            raise typer.BadParameter(
+                f"No API key: there is no {key_file} here. Use --key, or set SYNTHMRI_API_KEY or SYNTHMRI_DATA_DIR."
+            )
+        return SynthMRI(self.url or embedded_url(), key)
+
+
+def embedded_url() -> str:
+    """The address of the embedded platform of this folder, as it was last started."""
+    state = data_folder() / "run" / "platform.json"
+    try:
+        return str(json.loads(state.read_text())["url"])
+    except (OSError, ValueError, KeyError):
+        return f"http://127.0.0.1:{os.environ.get('SYNTHMRI_PORT', '8000')}"
 
 
 @contextmanager
-def connected(ctx: typer.Context) -> Iterator[SynthMRI]:
+def connected(ctx: typer.Context, *, needs_key: bool = True) -> Iterator[SynthMRI]:
     """The client of this command, closed after the block."""
     connection: Connection = ctx.obj
-    with connection.open() as platform:
+    with connection.open(needs_key=needs_key) as platform:
         yield platform
 
 

@@ -13,7 +13,7 @@ from gateway.auth import principal_of
 from gateway.resources import resources_of
 from gateway.upload.body import batches
 from shared.app import INTERNAL_TOKEN, KEY_ID, OWNER, REQUEST_ID
-from shared.errors import ServiceUnavailable
+from shared.errors import InvalidInput, ServiceUnavailable
 from shared.settings import Settings
 
 _PASSED_ON: Final = ("content-type", "content-length", "accept", "idempotency-key", "if-none-match")
@@ -27,6 +27,10 @@ _PASSED_BACK: Final = (
     "retry-after",
 )
 _JSON_BYTES: Final = 1024 * 1024
+
+
+class IdempotencyKeyInvalid(InvalidInput):
+    """The Idempotency-Key cannot be compared."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,10 @@ async def forward(request: Request, route: Forwarded) -> Response:
         UploadTooLarge: the body is above the limit of this path.
     """
     resources = resources_of(request)
+    # The bytes as they came: decoded and encoded again, a non-ASCII path or header would not survive.
+    raw_path, query = request.scope["raw_path"], request.scope["query_string"]
     url = httpx.URL(resources.service_urls()[route.service]).copy_with(
-        raw_path=request.url.path.encode() + (b"?" + request.url.query.encode() if request.url.query else b"")
+        raw_path=raw_path + (b"?" + query if query else b"")
     )
     outgoing = resources.services.build_request(
         request.method,
@@ -93,17 +99,29 @@ async def forward(request: Request, route: Forwarded) -> Response:
     )
 
 
-def _headers(request: Request, settings: Settings) -> dict[str, str]:
+def _headers(request: Request, settings: Settings) -> list[tuple[bytes, bytes]]:
+    """The caller's headers that a service needs, and who the caller is.
+
+    Raises:
+        IdempotencyKeyInvalid: the key is not plain text.
+    """
+    if not request.headers.get("idempotency-key", "").isascii():
+        raise IdempotencyKeyInvalid("The Idempotency-Key must be ASCII, for example a UUID.")
     principal = principal_of(request)
-    headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
-    headers |= {
+    chunked = "transfer-encoding" in request.headers
+    passed = [
+        (name, value)
+        for name, value in request.headers.raw
+        if name.decode("latin-1") in _PASSED_ON and not (chunked and name == b"content-length")
+    ]
+    own = {
         INTERNAL_TOKEN: settings.internal_token,
         OWNER: principal.owner,
         KEY_ID: principal.key_id,
         REQUEST_ID: request.state.request_id,
         "Accept-Encoding": "identity",
     }
-    return headers
+    return passed + [(name.encode(), value.encode()) for name, value in own.items()]
 
 
 async def _body(request: Request, route: Forwarded, settings: Settings) -> AsyncIterator[bytes]:

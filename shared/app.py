@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import uuid
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
@@ -51,7 +52,14 @@ def add_problem_handlers(app: FastAPI) -> None:
     def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 registered for this type only
         code = {404: "no_such_route", 405: "method_not_allowed"}.get(error.status_code, f"http_{error.status_code}")
-        response = _problem(error.status_code, code, f"{error.detail}. See /docs for the calls there are.")
+        if error.status_code == HTTPStatus.BAD_REQUEST:
+            detail = (
+                f"The body cannot be read: {str(error.detail).rstrip('.')}. Send plain, uncompressed JSON in UTF-8."
+            )
+            return _problem(400, "body_unreadable", detail)
+        response = _problem(
+            error.status_code, code, f"{str(error.detail).rstrip('.')}. See /docs for the calls there are."
+        )
         response.headers.update(error.headers or {})
         return response
 
@@ -83,7 +91,7 @@ def _problem(status: int, code: str, detail: str, **extra: Any) -> JSONResponse:
 def create_service_app(name: str, router: APIRouter) -> FastAPI:
     """The private HTTP app of one service; uvicorn serves it on loopback or inside the cluster."""
     configure_logs(get_settings().log_level)
-    app = FastAPI(title=f"SynthMRI {name}", docs_url=None, redoc_url=None)
+    app = FastAPI(title=f"SynthMRI {name}", docs_url=None, redoc_url=None, redirect_slashes=False)
     add_problem_handlers(app)
     app.middleware("http")(_with_request_id)
     app.include_router(router, dependencies=[Depends(require_gateway)])

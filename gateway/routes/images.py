@@ -84,6 +84,8 @@ def download_archive(
 ) -> StreamingResponse:
     """All images as one zip of the original files, streamed."""
     wanted = _filtered(images, tumour_class, split, plane)
+    if not wanted:
+        raise ImageNotFound("No image of the set matches these filters.")
     headers = {"Content-Disposition": f'attachment; filename="{image_set_id}.zip"'}
     return StreamingResponse(stream_archive(resources.objects, wanted), media_type="application/zip", headers=headers)
 

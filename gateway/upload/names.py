@@ -21,6 +21,8 @@ _MAX_PATH_BYTES: Final = 800
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories: control, format (this has the right-to-left override), surrogate, private, unassigned, line."""
 _RESOURCE_FILES: Final = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+_OTHER_SPLITS: Final = frozenset({"validation", "valid", "val"})
+"""Folders that are meant as splits and are none of ours; never taken for a folder around everything."""
 _SPLITS: Final = {
     "training": Split.TRAINING, "train": Split.TRAINING, "testing": Split.TESTING, "test": Split.TESTING
 }  # fmt: skip
@@ -95,7 +97,7 @@ def _have_wrapper(paths: list[tuple[str, ...]]) -> bool:
     lengths = {len(path) for path in paths}
     if len(first) != 1 or min(lengths) < 2 or max(lengths) < 3:
         return False
-    return not first & (_SPLITS.keys() | _CLASSES.keys())
+    return not first & (_SPLITS.keys() | _CLASSES.keys() | _OTHER_SPLITS)
 
 
 def _place(path: tuple[str, ...]) -> Place:

@@ -19,6 +19,10 @@ READ_THREADS = 8
 READ_AT_ONCE = 64
 
 
+class TestSetPreparedOtherwise(InvalidInput):
+    """Training and test images went through different preprocessing."""
+
+
 class NoTestImages(InvalidInput):
     """There is no real image to test on."""
 
@@ -79,11 +83,17 @@ def open_sources(
     Raises:
         ImageSetNotFound: no such set, or somebody else's.
         NotARealSet, NotASyntheticSet: a set is of the other kind.
+        TestSetPreparedOtherwise: it went through another recipe.
         NoTestImages: nothing to test on.
     """
     real_set = _real_set(artifacts, owner, real_id)
     manifest = artifacts.manifest(real_set)
     test_set = _real_set(artifacts, owner, test_id) if test_id else real_set
+    if artifacts.manifest(test_set).get("recipe") != manifest.get("recipe"):
+        raise TestSetPreparedOtherwise(
+            f"The test set {test_set.id} was not prepared as the training set {real_set.id} was; preprocess both with "
+            "one recipe, or the accuracy measures the difference."
+        )
     test = _records(artifacts.manifest(test_set), [Split.TESTING])
     if not test and test_set.id != real_set.id:
         test = _records(artifacts.manifest(test_set), [None])

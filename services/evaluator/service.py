@@ -80,7 +80,7 @@ def finish_evaluation(execution: Execution) -> list[DraftArtifact]:
         *feature_warnings(space["name"], space["n_features"], sizes, verified=space["verified"]),
         *([seen_warning(space["model"], plan)] if seen else []),
         *selection.warnings,
-        *_kind_warnings(request, real_set),
+        *_kind_warnings(request, execution.artifacts.get(request["synthetic"], execution.owner, "image_set"), real_set),
         *size_warnings(selection, n_resized, size_px),
     ]
     report = {
@@ -174,8 +174,10 @@ def _floor(plan: FloorPlan | None, real: ImageFeatures, other: ImageFeatures | N
     return Floor(first, second, plan.what)
 
 
-def _kind_warnings(request: dict[str, Any], real: Artifact) -> list[str]:
+def _kind_warnings(request: dict[str, Any], synthetic: Artifact, real: Artifact) -> list[str]:
     found = []
+    if synthetic.kind != "synthetic":
+        found.append(f"The set given as synthetic is {synthetic.kind}: these are uploaded images, not generated ones.")
     if real.kind == "synthetic":
         found.append("The set given as real is synthetic.")
     if request["synthetic"] == request["real"]:

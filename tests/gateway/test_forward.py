@@ -134,3 +134,22 @@ def test_one_openapi_document(service, gateway):
     assert generate["responses"]["422"]["content"]["application/problem+json"] == problem
     assert document["security"] == [{"apiKey": []}]
     assert document["paths"]["/livez"]["get"]["security"] == []
+
+
+@pytest.mark.parametrize("name", ["Content-Type", "Accept", "If-None-Match"])
+def test_a_header_that_is_not_ascii_breaks_nothing(gateway, keys, service, name):
+    headers = {**keys["alice"], name: "\u00fc".encode()}
+    assert gateway.post("/generate?class=glioma&n=1", headers=headers).status_code == 202
+
+
+def test_an_idempotency_key_that_is_not_ascii_is_refused(gateway, keys, service):
+    answer = gateway.post("/generate?class=glioma&n=1", headers={**keys["alice"], "Idempotency-Key": "\u00fc".encode()})
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_invalid")
+
+
+@pytest.mark.parametrize("path", ["/generate/", "/jobs/", "/weights/%0a", "/weights/%C3%BC"])
+def test_no_answer_redirects(gateway, keys, service, path):
+    answer = gateway.post(path, headers=keys["admin"])
+    assert answer.status_code in (404, 405, 503)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "location" not in answer.headers

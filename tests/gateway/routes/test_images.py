@@ -69,6 +69,11 @@ def test_archive_of_one_class(read):
         assert sorted(archive.namelist()) == sorted(name for name in small_set(8) if "notumor" in name)
 
 
+def test_an_archive_of_nothing_is_refused(read):
+    answer = read("/archive", plane="axial")
+    assert (answer.status_code, answer.json()["code"]) == (404, "image_not_found")
+
+
 def test_unknown_set(gateway, keys):
     for path in ("", "/images", "/archive", "/grid.png", "/images/x"):
         response = gateway.get(f"/image-sets/set-0{path}", headers=keys["alice"])

@@ -41,6 +41,11 @@ def test_a_split_or_class_folder_is_no_wrapper():
     ]
 
 
+def test_another_split_is_no_wrapper_even_alone():
+    (answer,) = place_files([("Validation", "glioma", "1.png")])
+    assert isinstance(answer, LayoutInvalid)
+
+
 def test_wrong_class_folder_names_the_valid_ones():
     (error,) = place_files([("astrocytoma", "1.png")])
     assert isinstance(error, UnknownClassFolder)

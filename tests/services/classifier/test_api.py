@@ -256,12 +256,21 @@ def test_a_set_without_testing_images_is_refused(
 
 def test_test_images_that_were_trained_on_are_counted(artifacts: ArtifactStore, other_shapes: Shapes) -> None:
     training = keep_set(artifacts, other_shapes, "preprocessed", ("Training",))
-    same = keep_set(artifacts, other_shapes, "raw", ("Testing",))
+    same = keep_set(artifacts, other_shapes, "preprocessed", ("Testing",))
     opened = sources.open_sources(artifacts, OWNER, training.id, [], same.id)
     everything = Composition("all", {name: Count("all") for name in CLASS_ORDER})
     assert opened.count_leaked(opened.select(everything)) == 32
     half = Composition("half", {name: Count(4) for name in CLASS_ORDER})
     assert opened.count_leaked(opened.select(half)) == 16
+
+
+def test_a_test_set_of_another_recipe_is_refused(
+    artifacts: ArtifactStore, real: Artifact, other_shapes: Shapes
+) -> None:
+    body = {"images": artifacts.manifest(real)["images"], "recipe": {"name": "another"}}
+    other = artifacts.create(DraftArtifact("image_set", "preprocessed", "other", body), owner=OWNER)
+    with pytest.raises(sources.TestSetPreparedOtherwise, match="one recipe"):
+        sources.open_sources(artifacts, OWNER, real.id, [], other.id)
 
 
 def test_a_fine_tuned_composition_counts_the_images_of_both_phases(
