@@ -2,11 +2,12 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -24,8 +25,13 @@ from rich.table import Table
 
 from shared.client import SynthMRI
 
-out = Console(soft_wrap=True)
+# Piped, a table has no terminal to fit into.
+out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 220)
 err = Console(stderr=True, soft_wrap=True)
+
+
+_WHOLE: Final = frozenset({"id", "kind", "status", "class"})
+"""Columns that are never broken over two lines."""
 
 
 def data_folder() -> Path:
@@ -70,8 +76,10 @@ def connected(ctx: typer.Context, *, needs_key: bool = True) -> Iterator[SynthMR
 
 
 def show(body: dict[str, Any]) -> None:
-    """Print one JSON object."""
+    """Print one JSON object, and on stderr the ids of what a job made, which the next command needs."""
     out.print_json(json.dumps(body))
+    for item in body.get("artifacts") or []:
+        err.print(f"made {item['kind']} {item['noun'].replace('_', ' ')}: {item['id']}", highlight=False, markup=False)
 
 
 def show_list(ctx: typer.Context, page: dict[str, Any], columns: Sequence[str]) -> None:
@@ -82,7 +90,7 @@ def show_list(ctx: typer.Context, page: dict[str, Any], columns: Sequence[str]) 
         return
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column == "id")
+        table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     for item in page["items"]:
         table.add_row(*(_cell(item.get(column)) for column in columns))
     out.print(table)
