@@ -61,7 +61,7 @@ def launch(folder: DataFolder, configuration: Path, environment: Mapping[str, st
     folder.pid_file.unlink(missing_ok=True)
     with folder.platform_lock() as lock, (folder.logs / "supervisord-start.log").open("wb") as output:
         return subprocess.Popen(  # noqa: S603 our own command line
-            [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)],
+            [sys.executable, "-m", "deploy.embedded.supervise", "-c", str(configuration)],
             cwd=PROJECT,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
