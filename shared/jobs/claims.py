@@ -8,8 +8,8 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, exists, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, case, exists, func, select, update
+from sqlalchemy.orm import Session
 
 from shared.artifacts.tables import ArtifactRow
 from shared.database import Database, now_s, rows_changed
@@ -30,6 +30,7 @@ class Claim:
     request_id: str
     spec: dict[str, Any]
     finishes: bool
+    stage: int
     attempt: int
     resume_sha256: str | None
 
@@ -79,6 +80,7 @@ class Claims:
                 request_id=job.request_id,
                 spec=shard.spec,
                 finishes=shard.finishes,
+                stage=shard.stage,
                 attempt=shard.attempt,
                 resume_sha256=shard.resume_sha256,
             )
@@ -108,36 +110,22 @@ class Claims:
             changed = update(ShardRow).where(_holds(claim)).values(resume_sha256=sha256, attempt=0, delays=0)
             return rows_changed(session, changed) == 1
 
-    def finish_shard(self, claim: Claim, result: dict[str, Any]) -> int | None:
-        """Store a shard's result. Returns the number of the finishing shard if this was the last part, else None.
+    def finish_shard(self, claim: Claim, result: dict[str, Any]) -> list[int]:
+        """Store a shard's result. Returns the shards that may now be done: those of the next stage, after its last one.
 
         A result of a lost claim or of a cancelled job is dropped.
         """
         with self._database.writing() as session:
             if not rows_changed(session, _running(claim).values(status=JobStatus.RUNNING)):
-                return None
+                return []
             finished = {"status": ShardStatus.SUCCEEDED, "done": ShardRow.total, "resume_sha256": None}
             if not _give_up(session, claim, result=result, **finished):
-                return None
-            part = aliased(ShardRow)
-            unfinished = exists().where(
-                part.job_id == claim.job_id, part.finishes.is_(False), part.status != ShardStatus.SUCCEEDED
-            )
-            last = update(ShardRow).where(
-                ShardRow.job_id == claim.job_id,
-                ShardRow.finishes.is_(True),
-                ShardRow.status == ShardStatus.WAITING,
-                ~unfinished,
-            )
-            if not rows_changed(session, last.values(status=ShardStatus.QUEUED, send_after=now_s())):
-                return None
-            return session.scalar(
-                select(ShardRow.number).where(ShardRow.job_id == claim.job_id, ShardRow.finishes.is_(True))
-            )
+                return []
+            return _open_next_stage(session, claim)
 
-    def results(self, job_id: str) -> list[dict[str, Any]]:
-        """The results of the finished parts, in their order."""
-        query = select(ShardRow.result).where(ShardRow.job_id == job_id, ShardRow.finishes.is_(False))
+    def results(self, claim: Claim) -> list[dict[str, Any]]:
+        """What the shards of the earlier stages left, in their order."""
+        query = select(ShardRow.result).where(ShardRow.job_id == claim.job_id, ShardRow.stage < claim.stage)
         with self._database.reading() as session:
             return [result for result in session.scalars(query.order_by(ShardRow.number)) if result is not None]
 
@@ -184,6 +172,23 @@ class Claims:
                 return False
             requeue_idle_job(session, claim.job_id)
             return True
+
+
+def _open_next_stage(session: Session, claim: Claim) -> list[int]:
+    """Queue the shards of the next stage if the claim's was the last shard of its own; the job's row is locked."""
+    ours = ShardRow.job_id == claim.job_id
+    unfinished = select(ShardRow.number).where(
+        ours, ShardRow.stage <= claim.stage, ShardRow.status != ShardStatus.SUCCEEDED
+    )
+    if session.scalar(unfinished.limit(1)) is not None:
+        return []
+    following = session.scalar(select(func.min(ShardRow.stage)).where(ours, ShardRow.status == ShardStatus.WAITING))
+    if following is None:
+        return []
+    waiting = (ours, ShardRow.stage == following, ShardRow.status == ShardStatus.WAITING)
+    numbers = list(session.scalars(select(ShardRow.number).where(*waiting).order_by(ShardRow.number)))
+    session.execute(update(ShardRow).where(*waiting).values(status=ShardStatus.QUEUED, send_after=now_s()))
+    return numbers
 
 
 def requeue_idle_job(session: Session, job_id: str) -> None:

@@ -7,12 +7,20 @@ from typing import Any, TypeVar
 
 from shared.artifacts.store import ArtifactStore, DraftArtifact, get_artifacts
 from shared.database import get_database
-from shared.errors import ObjectDamaged, ObjectNotFound, StorageFull, SynthMRIError, Unavailable
+from shared.errors import (
+    ObjectDamaged,
+    ObjectNotFound,
+    QueueUnavailable,
+    StorageFull,
+    SynthMRIError,
+    Unavailable,
+)
 from shared.jobs.claims import Claim, Claims
 from shared.jobs.progress import ClaimLost, JobProgress
 from shared.logs import get_log, log_context
 from shared.objects import ObjectStore, blob_key, get_objects
 from shared.progress import Cancelled, Stopping
+from shared.queue import send
 from shared.settings import get_settings
 
 MAX_DELAYS = 12
@@ -30,7 +38,7 @@ class Execution:
     Args:
         request: the job's full request.
         shard: this shard's number; `spec` is what the job's maker put into it.
-        results: the results of all parts in their order; filled for the finishing step only.
+        results: what the shards of all earlier stages left, in their order; empty in the first stage.
     """
 
     job_id: str
@@ -93,36 +101,46 @@ def run_shard(job_id: str, number: int, *, work: Work | None = None, finish: Fin
     if claim is None:
         log.info("claim_refused", job_id=job_id, shard=number)
         return
-    next_number: int | None = None
+    following: list[int] = []
     with log_context(job_id=job_id, shard=number, request_id=claim.request_id):
         log.info("shard_started", kind=claim.kind, attempt=claim.attempt)
         started_s = time.monotonic()
         with JobProgress(claims, claim, settings.heartbeat_s) as progress:
-            outcome, next_number = _attempt(claims, claim, progress, work, finish)
+            outcome, following = _attempt(claims, claim, progress, work, finish)
         log.info("shard_ended", outcome=outcome, seconds=round(time.monotonic() - started_s, 3))
-    if next_number is not None:
-        run_shard(job_id, next_number, work=work, finish=finish)
+    _send(claim.kind, job_id, following[1:])
+    if following:
+        run_shard(job_id, following[0], work=work, finish=finish)
+
+
+def _send(kind: str, job_id: str, numbers: list[int]) -> None:
+    """Tell other workers of shards that may be done now; what cannot be sent, the sweeper sends."""
+    try:
+        for number in numbers:
+            send(kind, job_id, number)
+    except QueueUnavailable:
+        log.warning("message_delayed", job_id=job_id)
 
 
 def _attempt(
     claims: Claims, claim: Claim, progress: JobProgress, work: Work | None, finish: Finish
-) -> tuple[str, int | None]:
-    """Do the work and record its outcome; returns the outcome and the finishing shard if it is its turn now."""
+) -> tuple[str, list[int]]:
+    """Do the work and record its outcome; returns the outcome and the shards whose turn it is now."""
     try:
         return "succeeded", _carry_out(claims, claim, progress, work, finish)
     except Cancelled:
-        return "cancelled", None
+        return "cancelled", []
     except ClaimLost:
-        return "claim_lost", None
+        return "claim_lost", []
     except Stopping:
         claims.release(claim, 0.0)
-        return "handed_back", None
+        return "handed_back", []
     except (Unavailable, StorageFull) as error:
         delays = _insist(lambda: claims.delays(claim))
         log.warning("shard_delayed", code=error.code, delays=delays)
         if delays < MAX_DELAYS:
             _insist(lambda: claims.release(claim, min(300.0, 3.0 * 2**delays)))
-            return "delayed", None
+            return "delayed", []
         return _fail(claims, claim, error.code, error.detail)
     except SynthMRIError as error:
         log.info("shard_failed", code=error.code)
@@ -133,13 +151,15 @@ def _attempt(
         return _fail(claims, claim, "internal", detail)
 
 
-def _fail(claims: Claims, claim: Claim, code: str, detail: str, *, discard_resume: bool = False) -> tuple[str, None]:
+def _fail(
+    claims: Claims, claim: Claim, code: str, detail: str, *, discard_resume: bool = False
+) -> tuple[str, list[int]]:
     _insist(lambda: claims.fail(claim, code, detail, discard_resume=discard_resume))
-    return "failed", None
+    return "failed", []
 
 
-def _carry_out(claims: Claims, claim: Claim, progress: JobProgress, work: Work | None, finish: Finish) -> int | None:
-    """Call `work` or `finish` and hand in the result."""
+def _carry_out(claims: Claims, claim: Claim, progress: JobProgress, work: Work | None, finish: Finish) -> list[int]:
+    """Call `work` or `finish` and hand in the result; returns the shards whose turn it is now."""
     execution = Execution(
         job_id=claim.job_id,
         kind=claim.kind,
@@ -147,7 +167,7 @@ def _carry_out(claims: Claims, claim: Claim, progress: JobProgress, work: Work |
         request=claim.request,
         shard=claim.number,
         spec=claim.spec,
-        results=claims.results(claim.job_id) if claim.finishes else [],
+        results=claims.results(claim) if claim.stage else [],
         progress=progress,
         objects=get_objects(),
         artifacts=get_artifacts(),
@@ -168,7 +188,7 @@ def _carry_out(claims: Claims, claim: Claim, progress: JobProgress, work: Work |
     ]
     if not _insist(lambda: claims.finish_job(claim, rows)):
         raise ClaimLost
-    return None
+    return []
 
 
 def _insist(change: Callable[[], T]) -> T:

@@ -32,6 +32,7 @@ class NewJob:
         owner: whose job it is.
         request: the full, resolved request; workers read nothing else.
         shards: one small JSON object per part that any worker may take; empty means the finishing step does it all.
+            A member `stage` (0 if left out, then 1, 2, ...) makes a part wait for all parts of earlier stages.
         total: how many units the whole job has, in `unit`s.
     """
 
@@ -200,7 +201,8 @@ def _shards(job_id: str, specs: list[dict[str, Any]], carried: list[ShardRow]) -
             number=number,
             spec=spec,
             finishes=number == len(specs),
-            status=ShardStatus.QUEUED,
+            stage=_stage(specs, number),
+            status=ShardStatus.WAITING,
             attempt=0,
             done=0,
             total=0,
@@ -215,9 +217,18 @@ def _shards(job_id: str, specs: list[dict[str, Any]], carried: list[ShardRow]) -
                 row.status, row.result = ShardStatus.SUCCEEDED, earlier.result
                 row.done, row.total = earlier.done, earlier.total
         rows.append(row)
-    if any(row.status != ShardStatus.SUCCEEDED for row in rows[:-1]):
-        rows[-1].status = ShardStatus.WAITING
+    first = min(row.stage for row in rows if row.status == ShardStatus.WAITING)
+    for row in rows:
+        if row.stage == first and row.status == ShardStatus.WAITING:
+            row.status = ShardStatus.QUEUED
     return rows
+
+
+def _stage(specs: list[dict[str, Any]], number: int) -> int:
+    """The stage of a shard; the finishing step, which has no spec, comes after all of them."""
+    if number < len(specs):
+        return int(specs[number].get("stage", 0))
+    return 1 + max((int(spec.get("stage", 0)) for spec in specs), default=-1)
 
 
 def _past(status: str) -> str:

@@ -40,6 +40,8 @@ class ShardRow(Base):
     number: Mapped[int] = mapped_column(Integer, primary_key=True)
     status: Mapped[str] = mapped_column(String(12))
     finishes: Mapped[bool] = mapped_column(Boolean, default=False)
+    # Shards of a stage wait until every shard of the stages before it has succeeded; the finishing step is the last.
+    stage: Mapped[int] = mapped_column(Integer, default=0)
     spec: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     # The claim: who works on it (token), until when, and for the how-many-eth time without lasting progress.

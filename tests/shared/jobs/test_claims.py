@@ -141,9 +141,38 @@ def test_the_last_part_and_only_the_last_frees_the_finishing_step(jobs: JobStore
     assert claims.claim(job_id, 4) is None
     held = [taken(claims, job_id, number) for number in range(4)]
     outcomes = race(*[lambda claim=claim: claims.finish_shard(claim, {"number": claim.number}) for claim in held])
-    assert sorted(str(o) for o in outcomes) == ["4", "None", "None", "None"]
-    assert claims.results(job_id) == [{"number": number} for number in range(4)]
-    assert claims.finish_job(taken(claims, job_id, 4), [])
+    assert sorted(str(o) for o in outcomes) == ["[4]", "[]", "[]", "[]"]
+    last = taken(claims, job_id, 4)
+    assert claims.results(last) == [{"number": number} for number in range(4)]
+    assert claims.finish_job(last, [])
+
+
+def test_a_stage_waits_for_every_shard_of_the_stage_before(jobs: JobStore, claims: Claims) -> None:
+    shards = [{"stage": stage} for stage in (0, 0, 1, 2, 2)]
+    job_id, _ = jobs.create(NewJob(kind="preprocess", owner="team", request={}, shards=shards, total=5))
+    assert jobs.queued_shards(job_id) == [0, 1]
+    assert claims.claim(job_id, 2) is None
+    assert claims.finish_shard(taken(claims, job_id, 1), {"part": 1}) == []
+    assert claims.finish_shard(taken(claims, job_id, 0), {"part": 0}) == [2]
+    middle = taken(claims, job_id, 2)
+    assert claims.results(middle) == [{"part": 0}, {"part": 1}]
+    assert claims.finish_shard(middle, {"part": 2}) == [3, 4]
+    held = [taken(claims, job_id, number) for number in (3, 4)]
+    assert claims.results(held[0]) == [{"part": 0}, {"part": 1}, {"part": 2}]
+    outcomes = race(*[lambda claim=claim: claims.finish_shard(claim, {"part": claim.number}) for claim in held])
+    assert sorted(str(outcome) for outcome in outcomes) == ["[5]", "[]"]
+    assert claims.finish_job(taken(claims, job_id, 5), [])
+
+
+def test_a_retry_goes_on_in_the_stage_that_broke(jobs: JobStore, claims: Claims) -> None:
+    shards = [{"stage": stage} for stage in (0, 1, 1)]
+    job_id, _ = jobs.create(NewJob(kind="preprocess", owner="team", request={}, shards=shards, total=3))
+    claims.finish_shard(taken(claims, job_id, 0), {"part": 0})
+    claims.finish_shard(taken(claims, job_id, 1), {"part": 1})
+    claims.fail(taken(claims, job_id, 2), "broke", "It broke.")
+    again, _ = jobs.retry(job_id, NewJob(kind="", owner="team", request={}))
+    assert jobs.queued_shards(again) == [2]
+    assert claims.finish_shard(taken(claims, again, 2), {"part": 2}) == [3]
 
 
 def test_a_worker_whose_claim_was_lost_changes_nothing(jobs: JobStore, claims: Claims, database: Database) -> None:
@@ -157,11 +186,11 @@ def test_a_worker_whose_claim_was_lost_changes_nothing(jobs: JobStore, claims: C
     assert claims.standing(zombie) is None
     assert not claims.beat(zombie, 1, 1, {})
     assert not claims.save_resume(zombie, "0" * 64)
-    assert claims.finish_shard(zombie, {"by": "zombie"}) is None
+    assert claims.finish_shard(zombie, {"by": "zombie"}) == []
     assert not claims.fail(zombie, "late", "too late")
     assert not claims.release(zombie, 0.0)
-    assert claims.finish_shard(heir, {"by": "heir"}) == 1
-    assert claims.results(job_id) == [{"by": "heir"}]
+    assert claims.finish_shard(heir, {"by": "heir"}) == [1]
+    assert claims.results(taken(claims, job_id, 1)) == [{"by": "heir"}]
 
 
 def test_a_heartbeat_keeps_the_claim(jobs: JobStore, claims: Claims, database: Database) -> None:

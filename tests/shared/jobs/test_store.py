@@ -111,12 +111,14 @@ def test_retry_takes_over_finished_parts_and_resume_bundles(jobs: JobStore, data
     assert part is not None
     assert part.resume_sha256 == "b" * 64
     assert claims.beat(part, 2, 2, {})
-    assert claims.finish_shard(part, {"images": [3, 4]}) == 2
+    assert claims.finish_shard(part, {"images": [3, 4]}) == [2]
     view = jobs.get(again, "team")
     assert view["progress"]["done"] == 4
     elapsed_s = time.time() - datetime.fromisoformat(view["started_at"]).timestamp()
     assert view["rate"] == pytest.approx(2 / elapsed_s, rel=0.5)  # the first job's two images are no part of it
-    assert claims.results(again) == [{"images": [1, 2]}, {"images": [3, 4]}]
+    last = claims.claim(again, 2)
+    assert last is not None
+    assert claims.results(last) == [{"images": [1, 2]}, {"images": [3, 4]}]
 
 
 def test_a_job_that_succeeded_is_not_retried(jobs: JobStore, database: Database) -> None:
