@@ -11,14 +11,14 @@ from gateway import docs
 from gateway.auth import Guard
 from gateway.request_id import RequestIds
 from gateway.resources import make_resources
-from gateway.routes import events, health, image_sets, images, jobs, models, reports, services
+from gateway.routes import annotations, events, health, image_sets, images, jobs, models, reports, services
 from gateway.upload.spool import remove_stale_folders
 from shared.app import add_problem_handlers
 from shared.logs import configure_logs
 from shared.settings import Settings, get_settings
 
 ROUTERS: Final = tuple(
-    module.router for module in (image_sets, images, models, reports, jobs, events, services, health, docs)
+    module.router for module in (image_sets, images, annotations, models, reports, jobs, events, services, health, docs)
 )
 
 

@@ -17,7 +17,7 @@ KindOption = Annotated[str | None, typer.Option(help="One kind only.")]
 
 def add_commands(app: typer.Typer) -> None:
     """Register the commands of this module."""
-    for command in (upload, sets, images, download, grid, models, model, reports, report):
+    for command in (upload, sets, images, label, annotations, download, grid, models, model, reports, report):
         app.command()(command)
 
 
@@ -53,6 +53,38 @@ def images(
     with connected(ctx) as platform:
         items = list(platform.images(image_set, **filters))
     show_list(ctx, {"items": items}, ("name", "class", "split", "plane", "width", "height", "source"))
+
+
+def label(
+    ctx: typer.Context,
+    image_set: str,
+    name: Annotated[str | None, typer.Argument(help="One image, as `synthmri images` names it.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Many at once: name or image_id, plane, group.")
+    ] = None,
+    plane: PlaneOption = None,
+    group: Annotated[str | None, typer.Option(help="Keeps images of one patient in one split.")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Take the corrections of the image back first.")] = False,
+) -> None:
+    """Correct the plane or the patient group of images."""
+    if (name is None) == (csv is None):
+        raise typer.BadParameter("give one image's name or --csv FILE.")
+    given = {"plane": plane, "group": group}
+    members = {key: value for key, value in given.items() if clear or value is not None}
+    if (csv is None) != bool(members):
+        raise typer.BadParameter("--plane, --group or --clear goes with one image, and with nothing else.")
+    with connected(ctx) as platform:
+        if csv is not None:
+            show(platform.correct_images(image_set, csv.read_bytes()))
+        elif name is not None:
+            show(platform.correct_image(image_set, name, **members))
+
+
+def annotations(ctx: typer.Context, image_set: str) -> None:
+    """List what people corrected about the images of a set."""
+    with connected(ctx) as platform:
+        items = list(platform.annotations(image_set))
+    show_list(ctx, {"items": items}, ("name", "plane", "group", "by", "updated_at"))
 
 
 def download(

@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -34,8 +35,13 @@ def listing(items: Sequence[Any], next_cursor: str | None) -> dict[str, Any]:
     return {"items": items, "next_cursor": next_cursor}
 
 
-def page_of(items: Sequence[Any], cursor: str | None, limit: int) -> dict[str, Any]:
-    """One page of `items`, which never change, so that a cursor is a position.
+def page_of(
+    items: Sequence[Any], cursor: str | None, limit: int, wanted: Callable[[Any], bool] = lambda _: True
+) -> dict[str, Any]:
+    """One page of the wanted ones of `items`.
+
+    The cursor is a position among all items, whose number never changes, so that one which stops or begins to be wanted
+    between two pages moves no other.
 
     Raises:
         CursorInvalid: the cursor was not made by this list.
@@ -43,9 +49,12 @@ def page_of(items: Sequence[Any], cursor: str | None, limit: int) -> dict[str, A
     start = 0 if cursor is None else _position(cursor)
     if start > len(items):
         raise CursorInvalid("This cursor is not of this list; take next_cursor from the previous page as it is.")
-    end = start + limit
-    following = base64.urlsafe_b64encode(f"at:{end}".encode()).decode().rstrip("=") if end < len(items) else None
-    return listing(items[start:end], following)
+    positions = (position for position in range(start, len(items)) if wanted(items[position]))
+    found = list(islice(positions, limit + 1))
+    following = None
+    if len(found) > limit:
+        following = base64.urlsafe_b64encode(f"at:{found[limit]}".encode()).decode().rstrip("=")
+    return listing([items[position] for position in found[:limit]], following)
 
 
 def _position(cursor: str) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -96,6 +97,21 @@ class SynthMRI:
     def image(self, image_set: str, name: str, px: int | None = None) -> bytes:
         """One image as PNG."""
         return self._transport.get(f"/image-sets/{image_set}/images/{name}", px=px).content
+
+    def correct_image(self, image_set: str, name: str, **members: str | None) -> Json:
+        """One image with its `plane` or `group` corrected; None takes a correction back."""
+        return _json(self._transport.put(f"/image-sets/{image_set}/images/{quote(name)}", members))
+
+    def correct_images(self, image_set: str, corrections: bytes | Sequence[Json]) -> Json:
+        """Correct many images at once, from a CSV or from `{name, plane, group}` each; returns how many changed."""
+        path = f"/image-sets/{image_set}/annotations"
+        if isinstance(corrections, bytes):
+            return _json(self._transport.put(path, csv=corrections))
+        return _json(self._transport.put(path, {"items": list(corrections)}))
+
+    def annotations(self, image_set: str) -> Iterator[Json]:
+        """All corrections of a set's images, page by page."""
+        return self._all(f"/image-sets/{image_set}/annotations", {"limit": 500})
 
     def grid(self, image_set: str, **options: Any) -> bytes:
         """A contact sheet as PNG; options are class, split, plane, n and px."""

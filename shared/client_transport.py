@@ -77,6 +77,11 @@ class Transport:
         )
         return self._patiently(lambda: self._http.send(request))
 
+    def put(self, path: str, body: Any = None, *, csv: bytes | None = None) -> httpx.Response:
+        """PUT JSON or CSV; putting twice is putting once."""
+        content = {"json": body} if csv is None else {"content": csv, "headers": {"Content-Type": "text/csv"}}
+        return self._patiently(lambda: self._http.put(path, **content))
+
     def send_files(
         self, path: str, files: Mapping[str, Path], params: Mapping[str, Any], report: Report | None, timeout_s: float
     ) -> httpx.Response:

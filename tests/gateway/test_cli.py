@@ -47,6 +47,21 @@ def test_upload_list_download_and_grid(run, tmp_path):
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_label_one_image_and_many(run, upload, tmp_path):
+    made, name = upload(small_set())["id"], "Training/glioma/scan-0.png"
+    one = run("label", made, name, "--plane", "axial", "--group", "p1")
+    assert one.exit_code == 0, one.output
+    assert json.loads(one.stdout)["plane_source"] == "user"
+    (tmp_path / "planes.csv").write_text("image_id,class,plane\nscan-0,glioma,coronal\nscan-1,notumor,axial\n")
+    assert json.loads(run("label", made, "--csv", "planes.csv").stdout) == {"n_changed": 2}
+    listed = json.loads(run("--json", "annotations", made).stdout)["items"]
+    assert [(item["plane"], item["group"]) for item in listed] == [("coronal", "p1"), ("axial", None)]
+    assert json.loads(run("label", made, name, "--clear").stdout)["plane"] is None
+    assert len(json.loads(run("--json", "annotations", made).stdout)["items"]) == 1
+    for wrong in ((), (name,), ("--csv", "planes.csv", "--plane", "axial"), (name, "--csv", "planes.csv")):
+        assert run("label", made, *wrong).exit_code == 2
+
+
 def test_an_error_is_one_sentence_and_exit_code_1(run):
     result = run("job", "job-0")
     assert result.exit_code == 1

@@ -44,7 +44,7 @@ def script():
             self.end_headers()
             self.wfile.write(text)
 
-        do_GET = do_POST = answer  # noqa: N815 the names that http.server calls
+        do_GET = do_POST = do_PUT = answer  # noqa: N815 the names that http.server calls
 
         def log_message(self, *_):
             pass
@@ -192,6 +192,19 @@ def test_lists_of_images_go_on_to_the_last_page(client, script):
     ]
     assert list(client.images("set-1", split="Training")) == [1, 2, 3]
     assert script.requests[1][1] == "/image-sets/set-1/images?limit=500&split=Training&cursor=c"
+
+
+def test_corrections_keep_their_nulls_and_any_name(client, script):
+    script.answers["/image-sets/set-1/images/a%3F/%C3%A9.png"] = [as_json({"plane": None})]
+    script.answers["/image-sets/set-1/annotations"] = [as_json({"n_changed": 1})]
+    client.correct_image("set-1", "a?/é.png", plane=None)
+    client.correct_images("set-1", b"name,plane\n")
+    client.correct_images("set-1", [{"name": "a", "group": None}])
+    sent = [(method, headers["Content-Type"], body) for method, _, headers, body in script.requests]
+    assert [method for method, _, _ in sent] == ["PUT"] * 3
+    assert json.loads(sent[0][2]) == {"plane": None}
+    assert sent[1][1:] == ("text/csv", b"name,plane\n")
+    assert json.loads(sent[2][2]) == {"items": [{"name": "a", "group": None}]}
 
 
 def test_health_answers_when_something_is_down(client, script):
