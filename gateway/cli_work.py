@@ -17,6 +17,10 @@ Fields = Annotated[
 ]
 ClassName = Annotated[str, typer.Option("--class", help="glioma, meningioma, notumor or pituitary.")]
 
+LeakageWaiver = Annotated[
+    str | None, typer.Option(help="Your reason for using a set whose test images are known to occur in Training.")
+]
+
 
 def add_commands(app: typer.Typer) -> None:
     """Register the commands of this module."""
@@ -43,11 +47,12 @@ def train_diffusion(
     tumour_class: ClassName,
     preset: Annotated[str | None, typer.Option(help="study, compact, tiny or tiny-32.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
+    leakage_waiver: LeakageWaiver = None,
     field: Fields = None,
     wait: Wait = True,
 ) -> None:
     """Train a diffusion model on one class of a preprocessed set."""
-    fields = {"preset": preset, "epochs": epochs, **_read_fields(field)}
+    fields = {"preset": preset, "epochs": epochs, "leakage_waiver": leakage_waiver, **_read_fields(field)}
     with connected(ctx) as platform:
         _finish(platform, platform.train_diffusion(image_set, tumour_class, **fields), wait=wait)
 
@@ -90,12 +95,13 @@ def train_classifier(
     test: Annotated[str | None, typer.Option(help="Real image set to test on.")] = None,
     preset: Annotated[str | None, typer.Option(help="study, vgg19 or vgg19-compact.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
+    leakage_waiver: LeakageWaiver = None,
     field: Fields = None,
     wait: Wait = True,
 ) -> None:
     """Train a tumour classifier."""
     mix = json.loads(train) if train.startswith("{") else train
-    fields = {"preset": preset, "epochs": epochs, **_read_fields(field)}
+    fields = {"preset": preset, "epochs": epochs, "leakage_waiver": leakage_waiver, **_read_fields(field)}
     with connected(ctx) as platform:
         _finish(platform, platform.train_classifier(mix, test, **fields), wait=wait)
 
@@ -108,11 +114,12 @@ def scenario(
         str | None, typer.Option("--scenario", help="1 to 6, mini-real, mini-mixed or all.")
     ] = None,
     compositions: Annotated[Path | None, typer.Option(exists=True, help="JSON file with compositions.")] = None,
+    leakage_waiver: LeakageWaiver = None,
     field: Fields = None,
     wait: Wait = True,
 ) -> None:
     """Train classifiers on mixes of real and synthetic images and compare them on real ones."""
-    fields = _read_fields(field)
+    fields = {"leakage_waiver": leakage_waiver, **_read_fields(field)}
     if compositions:
         fields["compositions"] = json.loads(compositions.read_text())
     with connected(ctx) as platform:

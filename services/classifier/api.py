@@ -24,7 +24,8 @@ def train_classifier(body: TrainRequest, who: Annotated[Caller, Depends(caller)]
     """Train a tumour classifier on an image set, or on a mix of real and synthetic ones, and test it on real images.
 
     The job makes a classifier model and a classification report with the confusion matrix. Images of the Testing
-    split are never trained on.
+    split are never trained on. A set whose Testing images occur in Training as well is refused (409 `known_leakage`)
+    unless it, or `leakage_waiver`, says why that is accepted; report and manifest repeat the reason.
     """
     return service.start_training(who, body).response()
 
@@ -34,6 +35,7 @@ def run_scenario(body: ScenarioRequest, who: Annotated[Caller, Depends(caller)])
     """Find out whether synthetic images help: train on several mixes, test all on the same real images.
 
     One classifier is trained per composition and seed. The report compares every composition to the first one.
+    Leakage between Training and Testing is refused as by `POST /models/classifier`.
     """
     return service.start_scenario(who, body).response()
 

@@ -30,7 +30,7 @@ def finish_training(execution: Execution) -> list[DraftArtifact]:
     curves = {key: value for key, value in outcome.to_json().items() if key != "confusion"}
     name = request["name"] or f"{request['preset']} classifier"
     model = _model_draft(execution, sources, name, outcome, facts, metrics, curves)
-    return [model, _report_draft(execution, name, outcome, facts, metrics, curves)]
+    return [model, _report_draft(execution, sources, name, outcome, facts, metrics, curves)]
 
 
 def run_scenario_part(execution: Execution) -> dict[str, Any]:
@@ -68,6 +68,7 @@ def finish_scenario(execution: Execution) -> list[DraftArtifact]:
     )
     n_test = results[0]["n_test"]
     notes = report.scenario_notes(summaries, n_test, max(result["n_leaked"] for result in results))
+    notes += _open(execution).leakage_notes
     chart, table = report.draw_chart(summaries), report.scenario_table(summaries)
     name = request["name"] or f"Scenario {request['scenario'] or 'of ' + str(len(summaries)) + ' compositions'}"
     put = execution.objects.put_blob
@@ -136,6 +137,7 @@ def _model_draft(
 
 def _report_draft(
     execution: Execution,
+    sources: Sources,
     name: str,
     outcome: "Outcome",
     facts: dict[str, Any],
@@ -146,6 +148,7 @@ def _report_draft(
 
     seed = execution.request["seed"]
     notes = [f"Trained on {facts['n_real']} real and {facts['n_synthetic']} synthetic images, seed {seed}."]
+    notes += sources.leakage_notes
     if facts["n_leaked"]:
         notes.append(f"{facts['n_leaked']} test images are byte-identical to training images; accuracy is too high.")
     table = metrics_table(metrics)
@@ -171,7 +174,8 @@ def _report_draft(
 
 def _open(execution: Execution) -> Sources:
     request = execution.request
-    return open_sources(execution.artifacts, execution.owner, request["real"], request["synthetic"], request["test"])
+    sets = request["real"], request["synthetic"], request["test"]
+    return open_sources(execution.artifacts, execution.owner, *sets, request.get("leakage_waiver"))
 
 
 def _plan(execution: Execution, sources: Sources, composition: Composition, seed: int) -> list[PlannedPhase]:

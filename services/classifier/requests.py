@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.texts import Identifier, Name
+from shared.texts import Identifier, Name, Reason
 from shared.tumour import TumourClass
 
 PresetName = Literal["study", "vgg19", "vgg19-compact"]
@@ -46,6 +46,9 @@ class _TrainingChoices(_Request):
         None, gt=0, le=1, allow_inf_nan=False, description="Of Adam; default: the preset's."
     )
     size: int | None = Field(None, ge=32, le=512, description="Side of the network's input, pixels.")
+    leakage_waiver: Reason | None = Field(
+        None, description="Your reason for using a set whose test images are known to occur in Training."
+    )
 
 
 class TrainRequest(_TrainingChoices):

@@ -28,7 +28,7 @@ class SyntheticImagesUnused(InvalidInput):
 def start_training(caller: Caller, body: TrainRequest) -> Accepted:
     """Submit one `classifier.train` job, after checking what can be checked at once."""
     mix = body.train if isinstance(body.train, Mix) else Mix(real=body.train, composition=None)
-    sources = open_sources(get_artifacts(), caller.owner, mix.real, mix.synthetic, body.test)
+    sources = open_sources(get_artifacts(), caller.owner, mix.real, mix.synthetic, body.test, body.leakage_waiver)
     composition = _requested_composition("training set", mix.composition)
     if mix.synthetic and not any(count.synthetic for count in composition.counts.values()):
         raise SyntheticImagesUnused(
@@ -49,7 +49,7 @@ def start_training(caller: Caller, body: TrainRequest) -> Accepted:
 
 def start_scenario(caller: Caller, body: ScenarioRequest) -> Accepted:
     """Submit one `scenario` job with a shard per composition and seed, after checking every composition."""
-    sources = open_sources(get_artifacts(), caller.owner, body.real, body.synthetic, body.test)
+    sources = open_sources(get_artifacts(), caller.owner, body.real, body.synthetic, body.test, body.leakage_waiver)
     compositions = _requested_compositions(body)
     preset = _requested_preset(body)
     if body.updates == "equal":
@@ -120,4 +120,5 @@ def _resolved(body: TrainRequest | ScenarioRequest, preset: Preset, real: str, s
         "network": dataclasses.asdict(preset.network),
         "training": dataclasses.asdict(preset.training),
         "name": body.name,
+        "leakage_waiver": body.leakage_waiver,
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.classifier.scenarios.composition import Composition, Selection, select
+from shared.artifacts.leakage import note_on_test_set, require_no_leakage
 from shared.artifacts.store import Artifact, ArtifactStore
 from shared.errors import InvalidInput
 from shared.objects import ObjectStore
@@ -58,6 +59,7 @@ class Sources:
     real_id: str
     synthetic_ids: list[str]
     test_id: str
+    leakage_notes: list[str]
 
     def select(self, composition: Composition) -> Selection:
         """The images of this composition's first phase; the selection's names are keys."""
@@ -76,7 +78,12 @@ class Sources:
 
 
 def open_sources(
-    artifacts: ArtifactStore, owner: str, real_id: str, synthetic_ids: Sequence[str], test_id: str | None
+    artifacts: ArtifactStore,
+    owner: str,
+    real_id: str,
+    synthetic_ids: Sequence[str],
+    test_id: str | None,
+    leakage_waiver: str | None = None,
 ) -> Sources:
     """Read the manifests and sort the images into real training, synthetic and test images.
 
@@ -85,18 +92,21 @@ def open_sources(
         NotARealSet, NotASyntheticSet: a set is of the other kind.
         TestSetPreparedOtherwise: it went through another recipe.
         NoTestImages: nothing to test on.
+        KnownLeakage: test images occur in Training, and neither `leakage_waiver` nor the set says why that is accepted.
     """
     real_set = _real_set(artifacts, owner, real_id)
     manifest = artifacts.manifest(real_set)
     test_set = _real_set(artifacts, owner, test_id) if test_id else real_set
-    if artifacts.manifest(test_set).get("recipe") != manifest.get("recipe"):
+    test_manifest = artifacts.manifest(test_set)
+    if test_manifest.get("recipe") != manifest.get("recipe"):
         raise TestSetPreparedOtherwise(
             f"The test set {test_set.id} was not prepared as the training set {real_set.id} was; preprocess both with "
             "one recipe, or the accuracy measures the difference."
         )
-    test = _records(artifacts.manifest(test_set), [Split.TESTING])
+    notes = require_no_leakage(real_set, manifest, leakage_waiver) + note_on_test_set(manifest, test_manifest)
+    test = _records(test_manifest, [Split.TESTING])
     if not test and test_set.id != real_set.id:
-        test = _records(artifacts.manifest(test_set), [None])
+        test = _records(test_manifest, [None])
     if not test:
         raise NoTestImages(
             f"The image set {test_set.id} has no Testing images of the four classes; upload images as "
@@ -109,7 +119,7 @@ def open_sources(
             raise NotASyntheticSet(f"The image set {set_id} is {artifact.kind}, not synthetic; name it as `real`.")
         synthetic |= _records(artifacts.manifest(artifact), [*Split, None])
     real = _records(manifest, [Split.TRAINING, None])
-    return Sources(real, synthetic, test, manifest.get("recipe"), real_set.id, [*synthetic_ids], test_set.id)
+    return Sources(real, synthetic, test, manifest.get("recipe"), real_set.id, [*synthetic_ids], test_set.id, notes)
 
 
 def pool(records: Records) -> dict[TumourClass, list[str]]:

@@ -10,7 +10,7 @@ from services.generator import service
 from services.generator.presets import MAX_SIZE_PX, SamplerName
 from shared.app import caller, create_service_app
 from shared.jobs.submission import Caller
-from shared.texts import Identifier, Name
+from shared.texts import Identifier, Name, Reason
 from shared.tumour import TumourClass
 
 MAX_SEED = 2**53 - 1
@@ -40,6 +40,9 @@ class TrainingRequest(BaseModel):
     ema_decay: float | None = Field(None, gt=0, lt=1, description="Decay per update of the weights' moving average.")
     seed: Seed = Field(0, description="Decides initial weights, order of the images, and noise.")
     name: Name | None = Field(None, description="A name for people.")
+    leakage_waiver: Reason | None = Field(
+        None, description="Your reason for training on a set whose test images are known to occur in Training."
+    )
 
 
 class GenerationRequest(BaseModel):
@@ -76,6 +79,9 @@ def train_diffusion_model(request: TrainingRequest, caller: CallerDependency) ->
     Only images of split `Training` of a preprocessed image set are used, so that test images stay unseen. The job's
     notes show the loss and the speed while it runs; the finished model's card keeps the loss of every epoch. A worker
     that dies loses at most a minute of work.
+
+    A set whose Testing images occur in Training is refused (409 `known_leakage`) unless it, or `leakage_waiver`, says
+    why that is accepted; the reason stays in the model's manifest.
     """
     wishes = service.TrainingWishes(**request.model_dump(exclude={"image_set", "tumour_class"}))
     return service.start_training(caller, request.image_set, request.tumour_class, wishes).response()

@@ -17,6 +17,7 @@ from services.generator.sources import (
     find_training_images,
     load_network,
     load_training_images,
+    note_leakage,
     read_preset,
     set_threads,
 )
@@ -60,6 +61,7 @@ class TrainingWishes:
     ema_decay: float | None = None
     seed: int = 0
     name: str | None = None
+    leakage_waiver: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def start_training(caller: Caller, image_set: str, tumour_class: TumourClass, wi
     """Submit the training of one class's diffusion model.
 
     Raises:
-        ImageSetNotFound, ImageSetNotPreprocessed, PresetUnknown, PresetValueInvalid, TooFewImages: at once.
+        ImageSetNotFound, ImageSetNotPreprocessed, PresetUnknown, PresetValueInvalid, TooFewImages,
+        KnownLeakage: at once.
     """
     preset = find_preset(wishes.preset).override(
         epochs=wishes.epochs,
@@ -91,12 +94,14 @@ def start_training(caller: Caller, image_set: str, tumour_class: TumourClass, wi
     )
     artifact = get_artifacts().get(image_set, caller.owner, "image_set")
     n_images = len(find_training_images(artifact, tumour_class))
+    note_leakage(artifact, wishes.leakage_waiver)
     request = {
         "image_set": artifact.id,
         "class": tumour_class.value,
         "preset": preset.model_dump(mode="json"),
         "seed": wishes.seed,
         "name": wishes.name or f"{tumour_class} {preset.name} {preset.size_px} px",
+        "leakage_waiver": wishes.leakage_waiver,
     }
     return submit(caller, "diffusion.train", request, total=preset.count_updates(n_images), unit="step")
 
@@ -110,6 +115,7 @@ def finish_training(execution: Execution) -> list[DraftArtifact]:
     request, put = execution.request, execution.objects.put_blob
     preset, tumour_class = Preset.model_validate(request["preset"]), TumourClass(request["class"])
     image_set = execution.artifacts.get(request["image_set"], execution.owner, "image_set")
+    notes = note_leakage(image_set, request.get("leakage_waiver"))
     images_u8 = load_training_images(execution, find_training_images(image_set, tumour_class), preset)
     resume = execution.load_resume()
     log.info("training_started", n_images=len(images_u8), preset=preset.name, resumed=resume is not None)
@@ -138,7 +144,7 @@ def finish_training(execution: Execution) -> list[DraftArtifact]:
             "loss_curve.json": put(json.dumps(model.epoch_losses).encode()),
         },
         "config": {"class": tumour_class.value, "size_px": preset.size_px, "preset": preset.model_dump(mode="json")},
-        "card": {**facts, "epoch_losses": model.epoch_losses, "threads": n_threads},
+        "card": {**facts, "epoch_losses": model.epoch_losses, "threads": n_threads, "notes": notes},
         "seed": request["seed"],
     }
     summary = {"preset": preset.name, "size_px": preset.size_px, **facts}

@@ -8,6 +8,7 @@ import numpy as np
 
 from services.generator.images import ImageU8, check_count, check_images, decode_gray, shrink_image
 from services.generator.presets import Preset
+from shared.artifacts.leakage import require_no_leakage
 from shared.artifacts.store import Artifact, get_artifacts
 from shared.errors import InvalidInput, ModelNotFound
 from shared.jobs.runner import Execution
@@ -47,6 +48,15 @@ def find_training_images(image_set: Artifact, tumour_class: TumourClass) -> list
     wanted = [image for image in images if image.get("class") == tumour_class and image.get("split") == Split.TRAINING]
     check_count(len(wanted), f"the {tumour_class} images of split {Split.TRAINING} in image set {image_set.id}")
     return wanted
+
+
+def note_leakage(image_set: Artifact, waiver: str | None) -> list[str]:
+    """What the model card must say about test images of this set that occur among its training images.
+
+    Raises:
+        KnownLeakage: there are such images, and neither the request nor the set's manifest waives it.
+    """
+    return require_no_leakage(image_set, get_artifacts().manifest(image_set), waiver)
 
 
 def load_training_images(execution: Execution, images: list[dict[str, Any]], preset: Preset) -> ImageU8:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from typer.testing import CliRunner
@@ -96,6 +97,30 @@ def test_health_names_what_is_down(run, settings):
     assert result.exit_code == 1
     assert "database" in result.stdout
     assert "generator      does not answer" in result.stdout
+
+
+def test_a_leakage_waiver_reaches_the_services(run, settings):
+    sent = []
+
+    class Service(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            sent.append((self.path, body["leakage_waiver"]))
+            self.send_response(202)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(b'{"id": "job-1"}')
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Service) as service:
+        threading.Thread(target=service.serve_forever, daemon=True).start()
+        settings.generator_url = settings.classifier_url = f"http://127.0.0.1:{service.server_port}"
+        for command in (("train-diffusion", "s", "--class", "glioma"), ("train-classifier", "s"), ("scenario", "s")):
+            assert run(*command, "--leakage-waiver", "a replay", "--no-wait").exit_code == 0
+        service.shutdown()
+    assert sent == [(path, "a replay") for path in ("/models/diffusion", "/models/classifier", "/scenarios")]
 
 
 def test_fields_are_json_or_text(database_url):

@@ -61,7 +61,9 @@ def client(settings: Settings, artifacts: ArtifactStore) -> Iterator[Client]:
     serving.warm_models.cache_clear()
 
 
-def keep_set(artifacts: ArtifactStore, shapes: Shapes, kind: str, splits: tuple[str | None, ...]) -> Artifact:
+def keep_set(
+    artifacts: ArtifactStore, shapes: Shapes, kind: str, splits: tuple[str | None, ...], **members: Any
+) -> Artifact:
     """An image set of the shapes, dealt over the splits in turn; shapes go through the classes in turn too."""
     images: list[dict[str, Any]] = []
     objects = artifacts._objects
@@ -82,7 +84,7 @@ def keep_set(artifacts: ArtifactStore, shapes: Shapes, kind: str, splits: tuple[
                 "parameters": {},
             }
         )
-    body = {"images": images, "recipe": RECIPE if kind == "preprocessed" else None}
+    body = {"images": images, "recipe": RECIPE if kind == "preprocessed" else None, **members}
     return artifacts.create(DraftArtifact("image_set", kind, kind, body), owner=OWNER)
 
 
@@ -262,6 +264,41 @@ def test_test_images_that_were_trained_on_are_counted(artifacts: ArtifactStore, 
     assert opened.count_leaked(opened.select(everything)) == 32
     half = Composition("half", {name: Count(4) for name in CLASS_ORDER})
     assert opened.count_leaked(opened.select(half)) == 16
+
+
+def test_known_leakage_needs_a_waiver_that_the_reports_repeat(
+    client: Client, jobs: JobStore, artifacts: ArtifactStore, other_shapes: Shapes
+) -> None:
+    found = {"checked": True, "exact": 4, "near": 2, "groups": 0, "kept": 6, "waiver": None}
+    real = keep_set(artifacts, other_shapes, "preprocessed", ("Training", "Testing"), leakage=found)
+    composition = {str(name): {"real": 4} for name in CLASS_ORDER}
+    for path, body, kind in (
+        ("/models/classifier", {"train": real.id, **QUICK}, "classification"),
+        ("/scenarios", {"real": real.id, "compositions": {"few": composition}, "seeds": [1], **QUICK}, "scenario"),
+    ):
+        refused = client.post(path, json=body)
+        assert (refused.status_code, refused.json()["code"]) == (409, "known_leakage")
+        assert "6 Testing images" in refused.json()["detail"]
+        answer = client.post(path, json={**body, "leakage_waiver": "to measure its effect"})
+        assert answer.status_code == 202, answer.text
+        work_off(jobs, answer.json()["id"])
+        report = artifacts.newest("report", kind, OWNER)
+        assert report is not None
+        manifest = artifacts.manifest(report)
+        assert manifest["request"]["leakage_waiver"] == "to measure its effect"
+        assert any("to measure its effect" in note for note in manifest["report"]["notes"])
+
+
+def test_what_was_never_checked_for_leakage_is_noted(
+    artifacts: ArtifactStore, real: Artifact, other_shapes: Shapes
+) -> None:
+    clean = {"checked": True, "exact": 0, "near": 0, "groups": 0, "kept": 0, "waiver": None}
+    checked = keep_set(artifacts, other_shapes, "preprocessed", ("Training", "Testing"), leakage=clean)
+    raw = keep_set(artifacts, other_shapes, "raw", ("Training", "Testing"))
+    expected = {(checked.id, None): 0, (real.id, None): 1, (raw.id, None): 1, (checked.id, real.id): 1}
+    for (real_id, test_id), n_notes in expected.items():
+        opened = sources.open_sources(artifacts, OWNER, real_id, [], test_id)
+        assert ["never checked" in note for note in opened.leakage_notes] == [True] * n_notes
 
 
 def test_a_test_set_of_another_recipe_is_refused(

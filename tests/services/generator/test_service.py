@@ -51,7 +51,12 @@ def client(settings: Settings, artifacts: ArtifactStore, monkeypatch: pytest.Mon
     return Door(app, {INTERNAL_TOKEN: settings.internal_token, OWNER: TEAM})
 
 
-def keep_image_set(artifacts: ArtifactStore, objects: ObjectStore, kind: str = "preprocessed", n: int = 9) -> Artifact:
+LEAKAGE = {"checked": True, "exact": 2, "near": 1, "groups": 0, "kept": 3, "waiver": None}
+
+
+def keep_image_set(
+    artifacts: ArtifactStore, objects: ObjectStore, kind: str = "preprocessed", n: int = 9, **body: Any
+) -> Artifact:
     images = [
         {
             "name": f"{split}/glioma/{k}.png", "class": "glioma", "split": split, "plane": None, "source": None,
@@ -59,7 +64,7 @@ def keep_image_set(artifacts: ArtifactStore, objects: ObjectStore, kind: str = "
         }
         for split in ("Training", "Testing") for k, image_u8 in enumerate(draw_images(n, 64))
     ]  # fmt: skip
-    return artifacts.create(DraftArtifact("image_set", kind, "real", {"images": images}), owner=TEAM)
+    return artifacts.create(DraftArtifact("image_set", kind, "real", {"images": images, **body}), owner=TEAM)
 
 
 def keep_model(
@@ -109,6 +114,7 @@ def test_training_makes_a_model_that_generates(
     assert (model.kind, model.tumour_class) == ("diffusion", "glioma")
     assert manifest["parents"] == [image_set.id]
     assert manifest["card"]["n_images"] == 9  # the Testing images stay unseen
+    assert "never checked for leakage" in manifest["card"]["notes"][0]
     assert json.loads(objects.get_blob(manifest["objects"]["loss_curve.json"])) == manifest["card"]["epoch_losses"]
     assert read_tensors(objects.get_blob(manifest["objects"]["raw_weights"]))[0]
     generated = client.post("/generate", params={"class": "glioma", "n": 2, "steps": 2, "batch_size": 2})
@@ -221,6 +227,23 @@ def test_a_training_that_cannot_be_is_refused(
     image_set = keep_image_set(artifacts, objects)
     answer = client.post("/models/diffusion", json={"image_set": image_set.id, "class": "glioma", **change})
     assert answer.json()["code"] == code
+
+
+def test_known_leakage_needs_a_waiver_that_the_model_keeps(
+    client: Door, artifacts: ArtifactStore, objects: ObjectStore, jobs: JobStore
+) -> None:
+    image_set = keep_image_set(artifacts, objects, leakage=LEAKAGE)
+    request = {"image_set": image_set.id, "class": "glioma", "preset": "tiny-32", "epochs": 1, "size": 8}
+    refused = client.post("/models/diffusion", json=request)
+    assert (refused.status_code, refused.json()["code"]) == (409, "known_leakage")
+    assert jobs.list(TEAM)[0] == []
+    for reason in ("no", " " * 9, "x" * 501, "line\nbreak"):
+        answer = client.post("/models/diffusion", json={**request, "leakage_waiver": reason})
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    answer = client.post("/models/diffusion", json={**request, "leakage_waiver": "training images only"})
+    _, manifest = made(artifacts, work(jobs, answer.json()), "model")
+    assert manifest["request"]["leakage_waiver"] == "training images only"
+    assert "training images only" in manifest["card"]["notes"][0]
 
 
 @pytest.mark.parametrize("kind", ["raw", "synthetic"])

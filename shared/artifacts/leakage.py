@@ -1,0 +1,69 @@
+"""The leakage gate: work that would measure on test images which training has seen needs a waiver, kept on record.
+
+Preprocessing looks for Testing images that occur in Training as well and leaves what it found in the set's manifest:
+
+    "leakage": {"checked": bool, "exact": int, "near": int, "groups": int, "kept": int, "waiver": str | None}
+
+`kept` counts the Testing images that leak and are still in the set. Raw sets, and sets made before this was looked for,
+have no such member.
+"""
+
+from typing import Any
+
+from shared.artifacts.store import Artifact
+from shared.errors import Conflict
+
+
+class KnownLeakage(Conflict):
+    """Testing images of the set occur in its Training images, and nobody has waived that."""
+
+
+def require_no_leakage(artifact: Artifact, manifest: dict[str, Any], waiver: str | None) -> list[str]:
+    """What a report on work with this image set must say about leakage; nothing where none was found.
+
+    Args:
+        artifact: the image set that is trained on.
+        manifest: its manifest.
+        waiver: the reason with which the request accepts leakage, if it does.
+
+    Raises:
+        KnownLeakage: leaking images are in the set, and neither the request nor the set's manifest has a waiver.
+    """
+    leakage = manifest.get("leakage")
+    if leakage is None or not leakage["checked"]:
+        remedy = "preprocess it" if artifact.kind == "raw" else "preprocess its raw set again"
+        return [f"Image set {artifact.id} was never checked for leakage between Training and Testing: {remedy}."]
+    if not leakage["kept"]:
+        return []
+    found = _describe(artifact, leakage)
+    if waiver is None and leakage["waiver"] is None:
+        raise KnownLeakage(
+            f"{found}, so accuracies on them would be too high. Preprocess again with the recipe `rigorous`, whose "
+            "duplicates `across_splits` sets them aside, or send `leakage_waiver` with your reason, which is recorded.",
+            image_set=artifact.id,
+            leakage=leakage,
+        )
+    said = {"the request": waiver, "the set's preprocessing": leakage["waiver"]}
+    waivers = " and ".join(f'{who}: "{words}"' for who, words in said.items() if words is not None)
+    return [f"{found}; accuracies on them are too high. Waived by {waivers}."]
+
+
+def note_on_test_set(real: dict[str, Any], test: dict[str, Any]) -> list[str]:
+    """What a report must say where the test images come from another set than the training images.
+
+    Args:
+        real: manifest of the set that is trained on.
+        test: manifest of the set that is tested on; one made from the same parents was checked with it.
+    """
+    if test["id"] == real["id"] or (real.get("parents") and set(real["parents"]) == set(test.get("parents", []))):
+        return []
+    return [f"Leakage between the image sets {real['id']} and {test['id']}, which is tested on, was never checked."]
+
+
+def _describe(artifact: Artifact, leakage: dict[str, Any]) -> str:
+    kept, groups = leakage["kept"], leakage["groups"]
+    images = "1 Testing image" if kept == 1 else f"{kept} Testing images"
+    parts = [f"exact: {leakage['exact']}", f"near-duplicate: {leakage['near']}"]
+    if groups:
+        parts.append(f"patient groups in both splits: {groups}")
+    return f"{images} of image set {artifact.id} {'occurs' if kept == 1 else 'occur'} in Training ({', '.join(parts)})"
