@@ -26,11 +26,15 @@ def upload(
     source: Annotated[Path, typer.Argument(exists=True, help="A zip or a folder of <split>/<class>/<file>.")],
     name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
     skip_invalid: Annotated[bool, typer.Option(help="Keep the good images, list the bad ones.")] = False,
+    axis: Annotated[str | None, typer.Option(help="NIfTI volumes: axial (default), coronal or sagittal.")] = None,
+    slices: Annotated[str | None, typer.Option(help="NIfTI volumes: middle (default), all, or an index.")] = None,
 ) -> None:
     """Upload images as a new image set."""
     with connected(ctx) as platform:
         with byte_bar("uploading") as report_bytes:
-            made = platform.upload(source, name=name, skip_invalid=skip_invalid, report=report_bytes)
+            made = platform.upload(
+                source, name=name, skip_invalid=skip_invalid, axis=axis, slices=slices, report=report_bytes
+            )
         show(made)
 
 

@@ -73,13 +73,18 @@ class SynthMRI:
         *,
         name: str | None = None,
         skip_invalid: bool = False,
+        axis: str | None = None,
+        slices: str | int | None = None,
         report: Report | None = None,
     ) -> Json:
-        """Upload a zip, a folder, or files by their name in the set, such as `Training/glioma/1.jpg`."""
+        """Upload a zip, a folder, or files by their name in the set, such as `Training/glioma/1.jpg`.
+
+        Of NIfTI volumes, `slices` along `axis` are taken: `middle` (the default), `all`, or an index.
+        """
         files = source if isinstance(source, Mapping) else files_of(source)
         if name is None:
             name = source.stem if isinstance(source, Path) else "upload"
-        params = {"name": name, "skip_invalid": skip_invalid or None}
+        params = {"name": name, "skip_invalid": skip_invalid or None, "axis": axis, "slices": slices}
         return _json(self._transport.send_files("/image-sets", files, params, report, _UPLOAD_S))
 
     def image_sets(self, **filters: Any) -> Json:

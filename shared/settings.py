@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     upload_max_entries: int = Field(50_000, description="Most files in one upload.")
     upload_max_ratio: float = Field(100.0, description="Largest unpacked-to-packed ratio of a zip entry.")
     image_max_bytes: int = Field(100 * 1024**2, description="Largest single image file, bytes.")
+    scan_max_bytes: int = Field(512 * 1024**2, description="Largest NIfTI volume, bytes, packed and unpacked.")
     image_max_pixels: int = Field(50_000_000, description="Most pixels in one image, checked before decoding.")
     image_min_side_px: int = Field(16, description="Shortest side of an image, pixels.")
     generate_max_n: int = Field(10_000, description="Most images one POST /generate may ask for.")

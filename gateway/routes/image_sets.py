@@ -13,6 +13,7 @@ from gateway.resources import IdempotencyKey, Resources, resources_of
 from gateway.upload.body import read_body
 from gateway.upload.intake import Wish
 from gateway.upload.spool import spool_folder
+from shared.scans.nifti import Axis, SliceChoice
 from shared.texts import Name
 from shared.tumour import TumourClass
 
@@ -50,18 +51,33 @@ async def upload_image_set(
     skip_invalid: Annotated[
         bool, Query(description="Keep the good images and list the bad ones instead of refusing the upload.")
     ] = False,
+    axis: Annotated[Axis, Query(description="Plane of the slices that NIfTI volumes become.")] = "axial",
+    slices: Annotated[
+        str,
+        Query(
+            description="Slices of NIfTI volumes: `middle`, `all`, or an index, counted from 0 at the patient's left, "
+            "back or feet.",
+            pattern=r"^(middle|all|[0-9]{1,5})$",
+        ),
+    ] = "middle",
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Upload images as a new `raw` image set.
 
     Send `multipart/form-data` with one part `file` per image, its filename being `<split>/<class>/<file>` or
     `<class>/<file>`, or one zip of such files. Splits are Training and Testing; classes are glioma, meningioma, notumor
-    and pituitary; formats are JPEG, PNG, TIFF and BMP. Every image is decoded once. One bad file refuses the whole
-    upload and nothing is stored, unless `skip_invalid=true`.
+    and pituitary. Every image is decoded once. One bad file refuses the whole upload and nothing is stored, unless
+    `skip_invalid=true`.
+
+    Formats, known by content and never by name: JPEG, PNG, TIFF and BMP, kept as they come; DICOM (one slice a file)
+    and NIfTI (`.nii`, `.nii.gz`), turned into 8-bit gray PNG at once. Of a DICOM or NIfTI file only the pixels and a
+    short list of technical tags are kept; the keywords of what was dropped stand with each image. What cannot be seen
+    here is a name in a file name or in the pixels: `warnings` tells of files that say they have text in their pixels.
+    NIfTI slices are shown in radiological convention: the patient's right on the left, the front or the head up.
     """
     with spool_folder(resources.settings.data_dir) as folder:
         spool, files = await read_body(request, folder, resources.settings)
-        wish = Wish(name, skip_invalid, idempotency_key)
+        wish = Wish(name, skip_invalid, idempotency_key, SliceChoice(axis, slices))
         artifact = await run_in_threadpool(resources.intake.take, spool, files, wish, principal)
     view = artifact.view()
     return JSONResponse(view, status_code=201, headers={"Location": view["url"]})

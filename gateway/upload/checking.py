@@ -13,10 +13,12 @@ from gateway.upload.errors import ImageDamaged
 from gateway.upload.images import ImageLimits, RefusedImage, Verdict, check_slices, confine
 from gateway.upload.spool import SpooledFile
 from shared.errors import Unavailable
+from shared.scans.nifti import SliceChoice
 from shared.settings import Settings
 
 _CHUNK: Final = 64
 _MAX_CHILDREN: Final = 4
+_DEFAULT_CHOICE: Final = SliceChoice()
 
 
 class ImageCheckUnavailable(Unavailable):
@@ -31,42 +33,54 @@ class ImageChecker:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._limits = ImageLimits(settings.image_max_bytes, settings.image_max_pixels, settings.image_min_side_px)
+        self._limits = ImageLimits(
+            settings.image_max_bytes,
+            settings.image_max_pixels,
+            settings.image_min_side_px,
+            settings.scan_max_bytes,
+            settings.upload_max_unpacked_bytes,
+        )
         self._lock = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
         self._closed = False
 
-    def check(self, spool: Path, files: Sequence[SpooledFile]) -> list[Verdict]:
-        """The verdict on every file, in order; a file that kills its child is refused, the others are checked again."""
+    def check(self, spool: Path, files: Sequence[SpooledFile], choice: SliceChoice = _DEFAULT_CHOICE) -> list[Verdict]:
+        """The verdict on every file, in order; a file that kills its child is refused, the others are checked again.
+
+        Args:
+            spool: where the files lie; pictures made of scans are put beside it.
+            files: the files.
+            choice: which slices of volumes become pictures.
+        """
         slices = [(file.offset, file.size) for file in files]
         chunks = [slices[at : at + _CHUNK] for at in range(0, len(slices), _CHUNK)]
-        futures = [self._submit(spool, chunk) for chunk in chunks]
+        futures = [self._submit(spool, chunk, choice) for chunk in chunks]
         verdicts: list[Verdict] = []
         for chunk, future in zip(chunks, futures, strict=True):
             try:
                 verdicts += future.result()
             except BrokenProcessPool:
-                verdicts += [self._check_alone(spool, piece) for piece in chunk]
+                verdicts += [self._check_alone(spool, piece, choice) for piece in chunk]
             except CancelledError as error:
                 raise self._stopping() from error
         return verdicts
 
-    def _check_alone(self, spool: Path, piece: tuple[int, int]) -> Verdict:
+    def _check_alone(self, spool: Path, piece: tuple[int, int], choice: SliceChoice) -> Verdict:
         try:
-            return self._submit(spool, [piece]).result()[0]
+            return self._submit(spool, [piece], choice).result()[0]
         except BrokenProcessPool:
             return RefusedImage(ImageDamaged, "Decoding it stops the decoder; export the image again.")
         except CancelledError as error:
             raise self._stopping() from error
 
-    def _submit(self, spool: Path, chunk: list[tuple[int, int]]) -> "Future[list[Verdict]]":
+    def _submit(self, spool: Path, chunk: list[tuple[int, int]], choice: SliceChoice) -> "Future[list[Verdict]]":
         """Hand `chunk` to a child; a pool that broke in the meantime is replaced once."""
         pool = self._open()
         try:
-            return pool.submit(check_slices, str(spool), chunk, self._limits)
+            return pool.submit(check_slices, str(spool), chunk, self._limits, choice)
         except RuntimeError:  # broken, or another upload found it broken and shut it down
             self._discard(pool)
-            return self._open().submit(check_slices, str(spool), chunk, self._limits)
+            return self._open().submit(check_slices, str(spool), chunk, self._limits, choice)
 
     @staticmethod
     def _stopping() -> ImageCheckUnavailable:

@@ -1,4 +1,7 @@
-"""What can be wrong with an upload: one class for each way to be refused, so that each has a stable code."""
+"""What can be wrong with an upload: one class for each way to be refused, so that each has a stable code.
+
+What can be wrong with a DICOM or NIfTI file is in shared/scans/errors.py.
+"""
 
 from shared.errors import InvalidInput, SynthMRIError, TooLarge, UnsupportedType
 
@@ -114,7 +117,7 @@ class ImageFileTooLarge(InvalidInput):
 
 
 class ImageTypeUnsupported(UnsupportedType):
-    """The bytes are not JPEG, PNG, TIFF or BMP."""
+    """The bytes are not JPEG, PNG, TIFF, BMP, DICOM or NIfTI."""
 
 
 class ImageTooManyPixels(InvalidInput):

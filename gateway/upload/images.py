@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, ClassVar, Final
 
 from PIL import Image, UnidentifiedImageError
 
@@ -32,24 +33,31 @@ from gateway.upload.errors import (
     ImageTruncated,
     ImageTypeUnsupported,
 )
-from gateway.upload.spool import read_slice
+from gateway.upload.scans import ConvertedImage, PictureSpool, convert_scan
+from gateway.upload.spool import SpooledFile, read_slice
 from shared.errors import SynthMRIError
 from shared.orientation import turn_upright
+from shared.scans.content import HEAD_BYTES, ScanFormat, ScanLimits, ScanWarning, scan_format
+from shared.scans.nifti import SliceChoice
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "BMP")
 _MAGIC: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\x00", b"MM\x00*", b"BM")
 _MEMORY_BYTES: Final = 2 * 1024**3
 _IMAGE_S: Final = 20.0
+_SCAN_S: Final = 60.0
+"""A volume has hundreds of slices."""
 _ZIP_TAIL_BYTES: Final = 66_000
 
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What one image may have."""
+    """What one image may have, one volume, and all pictures that a child makes of the volumes it is given."""
 
     max_bytes: int
     max_pixels: int
     min_side_px: int
+    scan_max_bytes: int = 512 * 1024**2
+    pictures_max_bytes: int = 8 * 1024**3
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,15 @@ class CheckedImage:
     mode: str
     sha256: str
 
+    plane: ClassVar[None] = None
+    suffix: ClassVar[str] = ""
+    warnings: ClassVar[tuple[ScanWarning, ...]] = ()
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What a manifest says of it."""
+        return {"format": self.format, "mode": self.mode}
+
 
 @dataclass(frozen=True)
 class RefusedImage:
@@ -71,27 +88,52 @@ class RefusedImage:
     detail: str
 
 
-Verdict = CheckedImage | RefusedImage
+Verdict = CheckedImage | tuple[ConvertedImage, ...] | RefusedImage
+"""An image that is kept as it came, the pictures made of a scan, or neither."""
 
 
-def check_slices(path: str, slices: list[tuple[int, int]], limits: ImageLimits) -> list[Verdict]:
-    """The verdict on each (offset, size) of the spool at `path`."""
+def check_slices(path: str, slices: list[tuple[int, int]], limits: ImageLimits, choice: SliceChoice) -> list[Verdict]:
+    """The verdict on each (offset, size) of the spool at `path`; pictures of scans lie in a spool beside it."""
     descriptor = os.open(path, os.O_RDONLY)
+    pictures = PictureSpool(Path(path).parent, limits.pictures_max_bytes)
     try:
-        return [_verdict(descriptor, offset, size, limits) for offset, size in slices]
+        return [_verdict(descriptor, SpooledFile("", *piece), limits, choice, pictures) for piece in slices]
     finally:
+        pictures.close()
         os.close(descriptor)
 
 
-def _verdict(descriptor: int, offset: int, size: int, limits: ImageLimits) -> Verdict:
-    if size > limits.max_bytes:
-        return RefusedImage(
-            ImageFileTooLarge, f"It has {size} bytes, more than the {limits.max_bytes} one image may have."
-        )
+def _verdict(
+    descriptor: int, file: SpooledFile, limits: ImageLimits, choice: SliceChoice, pictures: PictureSpool
+) -> Verdict:
+    kind = scan_format(read_slice(descriptor, file.offset, min(file.size, HEAD_BYTES)))
+    max_bytes = limits.scan_max_bytes if kind == "NIFTI" else limits.max_bytes
+    if file.size > max_bytes:
+        return RefusedImage(ImageFileTooLarge, f"It has {file.size} bytes, more than the {max_bytes} it may have.")
     try:
-        return check_image(read_slice(descriptor, offset, size), limits)
+        data = read_slice(descriptor, file.offset, file.size)
+        if kind is None:
+            return check_image(data, limits)
+        return check_scan(data, kind, limits, choice, pictures)
     except SynthMRIError as error:
         return RefusedImage(type(error), error.detail)
+
+
+def check_scan(
+    data: bytes, kind: ScanFormat, limits: ImageLimits, choice: SliceChoice, pictures: PictureSpool
+) -> tuple[ConvertedImage, ...]:
+    """The pictures of the DICOM or NIfTI file in `data`.
+
+    Raises:
+        ScanRefused, ImageTooSlow, UploadTooLarge: see each.
+    """
+    max_bytes = limits.scan_max_bytes if kind == "NIFTI" else limits.max_bytes
+    scan_limits = ScanLimits(max_bytes, limits.max_pixels, limits.min_side_px)
+    try:
+        with _alarm(_SCAN_S), _pixel_limit(limits.max_pixels):
+            return convert_scan(data, kind, scan_limits, choice, pictures)
+    except TimeoutError as error:
+        raise ImageTooSlow(f"Reading it takes longer than {_SCAN_S:.0f} seconds; send fewer slices.") from error
 
 
 def check_image(data: bytes, limits: ImageLimits) -> CheckedImage:
@@ -105,7 +147,7 @@ def check_image(data: bytes, limits: ImageLimits) -> CheckedImage:
     # An end record and a directory entry: either signature alone turns up by chance in one of some 60,000 images.
     if b"PK\x05\x06" in data[-_ZIP_TAIL_BYTES:] and b"PK\x01\x02" in data:
         raise ImageHidesArchive("It is an image and a zip at once; export the image again.")
-    with _translated(data, limits), _alarm(), _pixel_limit(limits.max_pixels), warnings.catch_warnings():
+    with _translated(data, limits), _alarm(_IMAGE_S), _pixel_limit(limits.max_pixels), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image, limits)
@@ -138,7 +180,9 @@ def _translated(data: bytes, limits: ImageLimits) -> Iterator[None]:
     except UnidentifiedImageError as error:
         if data.startswith(_MAGIC):
             raise ImageDamaged("It begins as an image but cannot be read; export it again.") from error
-        raise ImageTypeUnsupported("It is not JPEG, PNG, TIFF or BMP (the bytes count, not the name).") from error
+        raise ImageTypeUnsupported(
+            "It is not JPEG, PNG, TIFF, BMP, DICOM or NIfTI (the bytes count, not the name)."
+        ) from error
     except TimeoutError as error:
         raise ImageTooSlow(f"Decoding it takes longer than {_IMAGE_S:.0f} seconds; export it again.") from error
     except Exception as error:
@@ -162,8 +206,8 @@ def _check_header(image: Image.Image, limits: ImageLimits) -> None:
 
 
 @contextmanager
-def _alarm() -> Iterator[None]:
-    """Raise TimeoutError in the block after `_IMAGE_S`; only a process's main thread can."""
+def _alarm(after_s: float) -> Iterator[None]:
+    """Raise TimeoutError in the block after `after_s`; only a process's main thread can."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -172,7 +216,7 @@ def _alarm() -> Iterator[None]:
         raise TimeoutError
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, _IMAGE_S)
+    signal.setitimer(signal.ITIMER_REAL, after_s)
     try:
         yield
     finally:

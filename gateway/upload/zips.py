@@ -48,6 +48,8 @@ _CHUNK_BYTES: Final = 256 * 1024
 _RATIO_FLOOR_BYTES: Final = 1024 * 1024
 _DIRECTORY_ENTRY_BYTES: Final = 2048
 _ARCHIVES: Final = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".jar")
+_VOLUMES: Final = (".nii", ".nii.gz")
+"""Names of files that may be as large as a volume; what they are is decided by their content, later."""
 
 
 def looks_like_zip(name: str, head: bytes) -> bool:
@@ -127,7 +129,7 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise ZipMethodUnsupported(
             f"{shown} is compressed with method {entry.compress_type}; make the zip with the usual method, deflate."
         )
-    if name.lower().endswith(_ARCHIVES):
+    if name.lower().endswith(_ARCHIVES) and not name.lower().endswith(_VOLUMES):
         raise ZipNested(f"{shown} is an archive inside the archive; unpack it first.")
 
 
@@ -170,7 +172,8 @@ def _unpack_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, spool: Spool
     shown = ascii(entry.orig_filename[:80])
     start = spool.size
     limit = max(_RATIO_FLOOR_BYTES, settings.upload_max_ratio * entry.compress_size)
-    if entry.file_size > settings.image_max_bytes:
+    is_volume = entry.orig_filename.lower().endswith(_VOLUMES)
+    if entry.file_size > (settings.scan_max_bytes if is_volume else settings.image_max_bytes):
         raise ImageFileTooLarge(
             f"{shown} unpacks to {entry.file_size} bytes, more than one image may have; leave it out."
         )

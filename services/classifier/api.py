@@ -43,7 +43,9 @@ def run_scenario(body: ScenarioRequest, who: Annotated[Caller, Depends(caller)])
 @router.post("/classify")
 def classify(
     who: Annotated[Caller, Depends(caller)],
-    file: Annotated[UploadFile, File(description="One MRI slice: JPEG, PNG, TIFF or BMP.")],
+    file: Annotated[
+        UploadFile, File(description="One MRI slice: JPEG, PNG, TIFF, BMP, DICOM or a NIfTI file of one slice.")
+    ],
     model: Annotated[Identifier | None, Query(description="Classifier to use; default: your newest one.")] = None,
     explain: Annotated[bool, Query(description="Add a heat map of what speaks for the class.")] = False,
 ) -> dict[str, Any]:

@@ -144,10 +144,13 @@ def has_colour(data: bytes) -> bool:
     """Whether any pixel's channels differ, looked for at an eighth of the size."""
     import cv2
     import numpy as np
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
-    with Image.open(io.BytesIO(data)) as header:
-        if header.mode in ("1", "L", "I;16", "I", "F"):
-            return False
+    try:
+        with Image.open(io.BytesIO(data)) as header:
+            if header.mode in ("1", "L", "I;16", "I", "F"):
+                return False
+    except UnidentifiedImageError:  # DICOM and NIfTI, which were read before this is asked
+        return False
     small = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_8)
     return small is not None and bool((small != small[..., :1]).any())

@@ -1,7 +1,8 @@
 """Bytes of an image file in, gray pixels and facts about the file out; anything odd ends in a named error.
 
 What a file is, is decided by its content and never by its name: five `.jpg` files of the Nickparvar data set
-are PNG data.
+are PNG data. DICOM and NIfTI files of one slice are read by shared.scans; image sets hold none of them, since an upload
+turns them into PNG at once.
 """
 
 import io
@@ -16,11 +17,17 @@ from PIL import Image, UnidentifiedImageError
 
 from shared.errors import InvalidInput, TooLarge, UnsupportedType
 from shared.orientation import ORIENTATION_TAG, UPRIGHT, read_orientation, turn_pixels
+from shared.scans.content import HEAD_BYTES, ScanFormat, ScanLimits, ScanSlice, scan_format
+from shared.scans.dicom import read_dicom
+from shared.scans.errors import ScanRefused, SliceNotChosen
+from shared.scans.nifti import read_nifti
 
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 MAX_PIXELS = 50_000_000
 MIN_SIDE_PX = 16
+SCAN_MAX_BYTES = 64 * 1024**2
+"""A slice of 50 million pixels is compressed; what is larger than this is no slice."""
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
 _FOREIGN_MAGIC = {b"GIF8": "a GIF", b"%PDF": "a PDF", b"PK\x03\x04": "a ZIP", b"\x1f\x8b": "a gzip", b"RIFF": "a WebP"}
 _GRAY_MODES = frozenset({"1", "L"})
@@ -46,7 +53,7 @@ class UnsupportedImage(UnsupportedType):
     """A kind of file that is not read here, or several images in one file."""
 
 
-READING_ERRORS = (UnreadableImage, ImageTooSmall, ImageTooLarge, UnsupportedImage)
+READING_ERRORS = (UnreadableImage, ImageTooSmall, ImageTooLarge, UnsupportedImage, ScanRefused)
 
 
 @dataclass(frozen=True)
@@ -54,13 +61,14 @@ class ImageFacts:
     """What a file says about itself.
 
     Attributes:
-        format: the format by content: JPEG, PNG, TIFF or BMP.
-        mode: the colour mode in Pillow's spelling: L, RGB, RGBA, P, I;16, ...
+        format: the format by content: JPEG, PNG, TIFF, BMP, DICOM or NIFTI.
+        mode: the colour mode in Pillow's spelling: L, RGB, RGBA, P, I;16, ...; of a DICOM file its photometric
+            interpretation, of a NIfTI file its data type.
         width: columns of the decoded image, pixels.
         height: rows of the decoded image, pixels.
         depth_bits: bits per sample before the conversion to 8.
-        stored_min: lowest stored level, mapped to 0; given where depth_bits > 8.
-        stored_max: highest stored level, mapped to 255; given where depth_bits > 8.
+        stored_min: lowest stored level, mapped to 0; given where depth_bits > 8 and no window says otherwise.
+        stored_max: highest stored level, mapped to 255; given with stored_min.
         colour_chained: a pixel has R != G and G != B, the study's test (study 1.1: 92 Training images).
         colour_strict: a pixel has two channels that differ at all.
         orientation: the orientation tag, 2..8, by which the pixels were turned upright; None where there was nothing to
@@ -99,6 +107,8 @@ class GrayImage:
 def read_gray(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side_px: int = MIN_SIDE_PX) -> GrayImage:
     """Gray pixels of a JPEG, PNG, TIFF or BMP file, as OpenCV's IMREAD_GRAYSCALE gives them (the study's reader).
 
+    A DICOM slice, or a NIfTI file of one slice, is windowed as shared.scans does at an upload.
+
     Samples of more than 8 bits are mapped linearly from their own minimum and maximum to 0..255, since a 12-bit scan in
     a 16-bit file would otherwise come out black; the two levels are recorded. Whatever the format and depth, the image
     is turned as its orientation tag says, and the tag is recorded.
@@ -114,7 +124,11 @@ def read_gray(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side_px: int = M
         UnsupportedImage: another format, or several images in one file.
         ImageTooLarge: more than `max_pixels`.
         ImageTooSmall: a side below `min_side_px`.
+        ScanRefused: a DICOM or NIfTI file that cannot be read; one of the leaves of shared.scans.errors.
     """
+    kind = scan_format(data[:HEAD_BYTES])
+    if kind is not None:
+        return _read_scan(data, kind, ScanLimits(SCAN_MAX_BYTES, max_pixels, min_side_px))
     header = _read_header(data)
     width, height = header.size
     if width * height > max_pixels:
@@ -140,6 +154,17 @@ def read_gray(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side_px: int = M
     return GrayImage(pixels, replace(image.facts, width=width, height=height, orientation=orientation))
 
 
+def _read_scan(data: bytes, kind: ScanFormat, limits: ScanLimits) -> GrayImage:
+    try:
+        scan: ScanSlice = read_dicom(data, limits) if kind == "DICOM" else next(read_nifti(data, limits))
+    except SliceNotChosen as error:
+        raise UnsupportedImage(error.detail) from error
+    height, width = scan.pixels_u8.shape
+    coloured = any(warning.code == "scan_has_colour" for warning in scan.warnings)
+    facts = ImageFacts(kind, scan.mode, width, height, scan.depth_bits, colour_strict=coloured)
+    return GrayImage(scan.pixels_u8, facts)
+
+
 def _read_header(data: bytes) -> Image.Image:
     if not data:
         raise UnreadableImage("The file is empty: send it again.")
@@ -162,13 +187,13 @@ def _count_frames(header: Image.Image) -> int:
 
 def _what_else(data: bytes) -> UnreadableImage | UnsupportedImage:
     known = next((name for magic, name in _FOREIGN_MAGIC.items() if data.startswith(magic)), None)
-    if data[128:132] == b"DICM":
-        known = "a DICOM"
     if known:
-        return UnsupportedImage(f"This is {known} file; JPEG, PNG, TIFF and BMP are read: export the slice as PNG.")
+        return UnsupportedImage(
+            f"This is {known} file; JPEG, PNG, TIFF, BMP, DICOM and NIfTI are read: export the slice as PNG."
+        )
     if data.startswith((b"\xff\xd8", b"\x89PNG", b"II*\x00", b"MM\x00*", b"BM")):
         return TruncatedImage("The file ends inside the header of the image: send it again.")
-    return UnreadableImage("This is not an image: send a JPEG, PNG, TIFF or BMP file.")
+    return UnreadableImage("This is not an image: send a JPEG, PNG, TIFF, BMP, DICOM or NIfTI file.")
 
 
 def _ends_where_it_should(image_format: str | None, data: bytes) -> bool:

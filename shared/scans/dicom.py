@@ -92,7 +92,7 @@ def _import_quietly() -> None:
     """Import pydicom and silence it: its warnings and log lines repeat values of the file."""
     import pydicom.config
 
-    logging.getLogger("pydicom").disabled = True
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
     warnings.filterwarnings("ignore", module=r"pydicom(\..*)?$")
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 

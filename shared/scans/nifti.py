@@ -19,7 +19,6 @@ from shared.scans.errors import (
     ScanRefused,
     ScanTooLarge,
     ScanTooSmall,
-    SliceNotChosen,
 )
 from shared.scans.nifti_volume import Volume, open_volume
 from shared.scans.windowing import render
@@ -53,8 +52,8 @@ def read_nifti(data: bytes, limits: ScanLimits, choice: SliceChoice | None = Non
         ScanRefused: one of the leaves of `errors`.
     """
     try:
-        volume = open_volume(data, limits)
-        axis, indices, found = _choose(volume, choice)
+        volume = open_volume(data, limits, single=choice is None)
+        axis, indices, found = _choose(volume, choice or SliceChoice())
         _check_slice(volume, axis, limits)
         for index in indices:
             yield _cut(volume, axis, index, found if index == indices[0] else ())
@@ -66,7 +65,7 @@ def read_nifti(data: bytes, limits: ScanLimits, choice: SliceChoice | None = Non
         raise ScanDamaged("The NIfTI file is damaged and cannot be read; export it again.") from error
 
 
-def _choose(volume: Volume, choice: SliceChoice | None) -> tuple[str, list[int], tuple[ScanWarning, ...]]:
+def _choose(volume: Volume, choice: SliceChoice) -> tuple[str, list[int], tuple[ScanWarning, ...]]:
     """The axis, the indices of its slices, and what the sender should know of the volume."""
     found = []
     if not volume.has_orientation:
@@ -81,11 +80,6 @@ def _choose(volume: Volume, choice: SliceChoice | None) -> tuple[str, list[int],
     flat = [axis for axis, normal in _NORMALS.items() if shape[normal] == 1]
     if len(flat) == 1:  # a single slice, whose plane is its own
         return flat[0], [0], tuple(found)
-    if choice is None:
-        raise SliceNotChosen(
-            f"This is a volume of {shape[0]} x {shape[1]} x {shape[2]} voxels, and one slice is wanted: upload it with "
-            "POST /image-sets?axis=axial&slices=middle, or save the slice as an image."
-        )
     n_slices = shape[_NORMALS[choice.axis]]
     if choice.slices == "middle":
         return choice.axis, [n_slices // 2], tuple(found)

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from shared.scans.errors import (
     ScanNotFinite,
     ScanTooLarge,
     ScanTruncated,
+    SliceNotChosen,
 )
 from shared.scans.windowing import Window, find_window
 
@@ -53,8 +55,13 @@ class Volume:
     dropped: tuple[str, ...]
 
 
-def open_volume(data: bytes, limits: ScanLimits) -> Volume:
+def open_volume(data: bytes, limits: ScanLimits, *, single: bool = False) -> Volume:
     """The volume in a NIfTI file, plain or gzipped.
+
+    Args:
+        data: the whole file.
+        limits: `max_bytes` holds for the unpacked volume.
+        single: whether the file must hold one slice only; a volume is then refused from its header.
 
     Raises:
         ScanRefused: one of the leaves of `errors`; on damaged bytes nearly any other exception.
@@ -66,19 +73,20 @@ def open_volume(data: bytes, limits: ScanLimits) -> Volume:
     library: Any = nibabel  # most of its functions are not typed
     orientations = library.orientations
 
-    logging.getLogger("nibabel").disabled = True  # its lines repeat fields of the file
+    logging.getLogger("nibabel").setLevel(logging.CRITICAL + 1)  # its lines repeat fields of the file
     warnings.filterwarnings("ignore", module=r"nibabel(\..*)?$")
     head = _unpack(data, _HEADER_BYTES) if data[:2] == GZIP else data[:_HEADER_BYTES]
     is_second = head[4:6] == b"n+" or head[4:6] == b"ni"
     header_class = library.Nifti2Header if is_second else library.Nifti1Header
     header = header_class.from_fileobj(io.BytesIO(head[: header_class.template_dtype.itemsize]))
-    shape, dtype, offset = _check_header(header, limits)
-    n_bytes = offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    shape = _check_shape(header, single=single)
+    dtype, offset = _check_voxels(header, shape, limits)
+    n_bytes = offset + math.prod(shape) * dtype.itemsize
     if data[:2] == GZIP:
         data = _unpack(data, n_bytes)
     if len(data) < n_bytes:
         raise ScanTruncated("The NIfTI file ends inside its voxels; copy or export it again.")
-    levels = np.frombuffer(data, dtype, count=int(np.prod(shape)), offset=offset).reshape(shape, order="F")
+    levels = np.frombuffer(data, dtype, count=math.prod(shape), offset=offset).reshape(shape, order="F")
     _check_finite(levels)
     affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
@@ -113,30 +121,40 @@ def _unpack(data: bytes, n_bytes: int) -> bytes:
     return unpacked
 
 
-def _check_header(header: Any, limits: ScanLimits) -> tuple[tuple[int, int, int], "np.dtype[Any]", int]:
-    """Shape, data type and offset of the voxels, once they are known to be of use."""
+def _check_shape(header: Any, *, single: bool) -> tuple[int, int, int]:
+    """Number of voxels along each axis of the file."""
     if bytes(header["magic"].item())[:2] == b"ni":
         raise NiftiHasNoVoxels("This is the header of a NIfTI pair; save the scan as a single .nii file.")
     sizes = [int(size) for size in header.get_data_shape()]
     if len(sizes) < 2 or min(sizes) < 1:
         raise ScanDamaged("The NIfTI header names no voxels; export the scan again.")
     sizes += [1] * (3 - len(sizes))
-    n_volumes = int(np.prod(sizes[3:], dtype=object))
+    n_volumes = math.prod(sizes[3:])
     if n_volumes > 1:
         raise NiftiHasVolumes(f"The NIfTI file holds {n_volumes} volumes: save the one you want as a file of its own.")
+    if single and sum(size > 1 for size in sizes) > 2:
+        raise SliceNotChosen(
+            f"This is a volume of {sizes[0]} x {sizes[1]} x {sizes[2]} voxels, and one slice is wanted: upload it with "
+            "POST /image-sets?axis=axial&slices=middle, or save the slice as an image."
+        )
+    return sizes[0], sizes[1], sizes[2]
+
+
+def _check_voxels(header: Any, shape: tuple[int, int, int], limits: ScanLimits) -> tuple["np.dtype[Any]", int]:
+    """Data type and offset of the voxels."""
     dtype = header.get_data_dtype()
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise NiftiTypeUnsupported("The voxels are colours or complex numbers; save the scan as integers or floats.")
     offset = int(header.get_data_offset())
     if offset < header.template_dtype.itemsize:
         raise ScanDamaged("The NIfTI header says that the voxels begin inside it; export the scan again.")
-    needed = offset + sizes[0] * sizes[1] * sizes[2] * dtype.itemsize
+    needed = offset + math.prod(shape) * dtype.itemsize
     if needed > limits.max_bytes:
         raise ScanTooLarge(
             f"The volume has {needed} bytes unpacked, more than the {limits.max_bytes} one may have: crop it, or save "
             "it as 16-bit integers."
         )
-    return (sizes[0], sizes[1], sizes[2]), dtype, offset
+    return dtype, offset
 
 
 def _check_finite(levels: NDArray[Any]) -> None:

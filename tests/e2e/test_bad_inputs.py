@@ -20,6 +20,7 @@ from PIL import Image
 
 from shared.client import SynthMRI
 from tests.e2e.embedded_platform import EmbeddedPlatform
+from tests.support.scan_files import dicom_file, nifti_file
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -50,14 +51,18 @@ def zip_with_symlink() -> bytes:
 
 
 def png_bomb() -> bytes:
-    """A PNG header that promises 30,000 x 30,000 pixels."""
+    """A PNG header that promises 40,000 x 40,000 pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", 30_000, 30_000, 1, 0, 0, 0, 0)
-    rows = zlib.compress(bytes(3751 * 30_000), 9)
+    header = struct.pack(">IIBBBBB", 40_000, 40_000, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(5001 * 40_000), 9)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def nan_volume() -> bytes:
+    return nifti_file(np.full((20, 20, 20), np.nan, np.float32))
 
 
 UPLOADS: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -81,6 +86,10 @@ UPLOADS: dict[str, tuple[Callable[[], bytes], str]] = {
     "one pixel": (lambda: zip_of({"glioma/a.png": picture(1)}), "image_too_small"),
     "pixel bomb": (lambda: zip_of({"glioma/a.png": png_bomb()}, zipfile.ZIP_STORED), "image_too_many_pixels"),
     "empty file": (lambda: zip_of({"glioma/a.png": b""}), "image_file_empty"),
+    "csv": (lambda: zip_of({"glioma/list.csv": b"patient,age\nanon,51\n"}), "image_type_unsupported"),
+    "DICOM of many frames": (lambda: zip_of({"glioma/a.dcm": dicom_file(NumberOfFrames=20)}), "dicom_has_frames"),
+    "truncated DICOM": (lambda: zip_of({"glioma/a.dcm": dicom_file()[:-2000]}), "scan_truncated"),
+    "NIfTI of NaN": (lambda: zip_of({"glioma/a.nii.gz": nan_volume()}), "scan_not_finite"),
     "svg": (lambda: zip_of({"glioma/a.svg": b"<svg onload='alert(1)'/>"}), "image_type_unsupported"),
 }
 
@@ -224,8 +233,16 @@ def test_a_revoked_key_and_a_key_without_the_scope(platform: EmbeddedPlatform) -
 
 @pytest.mark.parametrize(
     ("data", "code"),
-    [(b"not an image at all", ""), (picture(256, "JPEG")[:3000], ""), (picture(1), ""), (b"", ""), (png_bomb(), "")],
-    ids=["text", "truncated", "one pixel", "empty", "bomb"],
+    [
+        (b"not an image at all", ""),
+        (picture(256, "JPEG")[:3000], ""),
+        (picture(1), ""),
+        (b"", ""),
+        (png_bomb(), ""),
+        (dicom_file(NumberOfFrames=20), ""),
+        (nan_volume(), ""),
+    ],
+    ids=["text", "truncated", "one pixel", "empty", "bomb", "frames", "volume"],
 )
 def test_classify_refuses_what_is_not_an_mri(http: httpx.Client, data: bytes, code: str) -> None:
     answer = http.post("/classify", files={"file": ("mri.jpg", data, "image/jpeg")})

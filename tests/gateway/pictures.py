@@ -1,7 +1,9 @@
 """Small images and zips for the gateway's tests."""
 
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -30,3 +32,13 @@ def small_set(n: int = 4) -> dict[str, bytes]:
     """`n` images by name, over both splits and two classes."""
     places = ("Training/glioma", "Training/notumor", "Testing/glioma", "Testing/notumor")
     return {f"{places[index % 4]}/scan-{index}.png": picture(index) for index in range(n)}
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds nearly nothing."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data))
+
+    header = struct.pack(">2L5B", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")

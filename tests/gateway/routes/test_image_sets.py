@@ -185,4 +185,5 @@ def test_manifest_names_every_fact_but_not_the_images(gateway, keys, upload):
     body = gateway.get(upload()["url"], headers=keys["alice"]).json()
     assert "images" not in body["manifest"]
     assert body["manifest"]["code_version"]
-    assert json.dumps(body["manifest"]["request"]) == '{"name": "upload", "skip_invalid": false}'
+    request = '{"name": "upload", "skip_invalid": false, "axis": "axial", "slices": "middle"}'
+    assert json.dumps(body["manifest"]["request"]) == request

@@ -10,7 +10,13 @@ from gateway.upload.images import CheckedImage, RefusedImage
 from gateway.upload.spool import Spool, SpooledFile
 from tests.gateway.pictures import picture
 
-LIMITS = SimpleNamespace(image_max_bytes=1_000_000, image_max_pixels=1_000_000, image_min_side_px=16)
+LIMITS = SimpleNamespace(
+    image_max_bytes=1_000_000,
+    image_max_pixels=1_000_000,
+    image_min_side_px=16,
+    scan_max_bytes=2_000_000,
+    upload_max_unpacked_bytes=10_000_000,
+)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ LIMITS = SimpleNamespace(
     upload_max_ratio=100.0,
     upload_max_unpacked_bytes=50_000_000,
     image_max_bytes=20_000_000,
+    scan_max_bytes=30_000_000,
 )
 IMAGE = picture(size=(64, 64))
 

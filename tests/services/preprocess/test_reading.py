@@ -18,6 +18,10 @@ from services.preprocess.reading import (
     UnsupportedImage,
     read_gray,
 )
+from shared.scans.content import ScanLimits
+from shared.scans.dicom import read_dicom
+from shared.scans.errors import DicomHasFrames, ScanNotFinite, ScanRefused
+from tests.support.scan_files import dicom_file, head_phantom, nifti_file
 
 
 def encoded(pixels, image_format="PNG", mode=None, **options):
@@ -127,7 +131,7 @@ def test_jpeg_with_bytes_after_its_end_is_read(pixels_u8):
     assert read_gray(encoded(pixels_u8, "JPEG") + b"trailer of a viewer").pixels_u8.shape == (48, 64)
 
 
-@pytest.mark.parametrize("side", [(8_000, 8_000), (30_000, 30_000), (2**31 - 1, 2**31 - 1)])
+@pytest.mark.parametrize("side", [(8_000, 8_000), (40_000, 40_000), (2**31 - 1, 2**31 - 1)])
 def test_bombs_are_refused_from_their_header(side):
     with pytest.raises(ImageTooLarge):
         read_gray(png_header(*side))
@@ -154,7 +158,7 @@ def test_tiny_images_are_refused(shape):
         (b"\xff\xd8\xff", UnreadableImage),
         (b"PK\x03\x04" + bytes(100), UnsupportedImage),
         (b"%PDF-1.7", UnsupportedImage),
-        (bytes(128) + b"DICM" + bytes(50), UnsupportedImage),
+        (bytes(128) + b"DICM" + bytes(50), ScanRefused),
         (encoded(np.zeros((20, 20), np.uint8), "GIF"), UnsupportedImage),
         (encoded(np.zeros((20, 20), np.uint8), "WEBP"), UnsupportedImage),
     ],
@@ -171,6 +175,38 @@ def test_several_images_in_one_file_are_refused(pixels_u8):
     page.save(buffer, "TIFF", save_all=True, append_images=[page])
     with pytest.raises(UnsupportedImage):
         read_gray(buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    "tags", [{}, {"WindowCenter": 1500, "WindowWidth": 900}, {"PhotometricInterpretation": "MONOCHROME1"}]
+)
+def test_dicom_is_read_as_an_upload_reads_it(tags):
+    data = dicom_file(head_phantom(), **tags)
+    image = read_gray(data)
+    uploaded = read_dicom(data, ScanLimits(10**7, 10**6, 16))
+    np.testing.assert_array_equal(image.pixels_u8, uploaded.pixels_u8)
+    assert (image.facts.format, image.facts.mode, image.facts.depth_bits) == ("DICOM", uploaded.mode, 16)
+
+
+def test_nifti_of_one_slice_is_read_and_a_volume_is_told_where_to_go():
+    levels = head_phantom(32).astype(np.int16)
+    image = read_gray(nifti_file(levels))
+    assert (image.facts.format, image.facts.mode, image.pixels_u8.shape) == ("NIFTI", "int16", (32, 32))
+    with pytest.raises(UnsupportedImage, match="axis=axial&slices=middle"):
+        read_gray(nifti_file(np.stack([levels] * 20, axis=-1)))
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (dicom_file(NumberOfFrames=3), DicomHasFrames),
+        (nifti_file(np.full((20, 20), np.nan, np.float32)), ScanNotFinite),
+    ],
+)
+def test_scans_that_cannot_be_read_keep_their_names(data, error):
+    assert issubclass(error, READING_ERRORS)
+    with pytest.raises(error):
+        read_gray(data)
 
 
 SEEDS = {
