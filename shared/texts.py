@@ -23,3 +23,8 @@ Reason = Annotated[
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 """The id of an artifact or job, or the name of a preset: letters, digits, hyphen and underscore."""
+
+ImageName = Annotated[
+    str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_without_control_characters)
+]
+"""The name of an image in a set, or its file name without ending."""

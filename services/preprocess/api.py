@@ -9,9 +9,21 @@ from services.preprocess import service
 from services.preprocess.recipe import Recipe, RecipeName
 from shared.app import caller, create_service_app
 from shared.jobs.submission import Caller
-from shared.texts import Identifier, Name
+from shared.texts import Identifier, ImageName, Name
+from shared.tumour import TumourClass
 
 router = APIRouter()
+
+
+class SelectedImage(BaseModel):
+    """One image of a given selection, and what is to be done to it besides the recipe's fixed steps."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image: ImageName = Field(description="Its name in the set, or its file name without ending if that is unique.")
+    rotation_deg: int = Field(default=0, ge=-180, le=180, description="Angle, degrees, counter-clockwise.")
+    flip_horizontal: bool = Field(default=False, description="Whether left and right change places.")
+    flip_vertical: bool = Field(default=False, description="Whether top and bottom change places.")
 
 
 class PreprocessRequest(BaseModel):
@@ -20,11 +32,25 @@ class PreprocessRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     image_set: Identifier = Field(description="Id of a raw image set.", examples=["set-5f0c2a9be1d24c7d90aa"])
-    recipe: RecipeName | Recipe = Field(
-        default="rigorous",
-        description="`rigorous` (pads to square, drops exact duplicates within and across splits), "
-        "`study` (replays the published study), or an object with choices of your own.",
+    recipe: RecipeName | Recipe | None = Field(
+        default=None,
+        description="`rigorous` (the default: pads to square, sets aside copies within and across splits), `study` "
+        "(replays the published study), or an object with choices of your own.",
         examples=["rigorous", {"duplicates": "within_split", "size_rule": "pad_square", "clahe": None, "size_px": 128}],
+    )
+    selection: list[SelectedImage] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200_000,
+        description="Exactly these images in this order, instead of what the recipe would select and draw.",
+        examples=[[{"image": "Tr-gl_1232", "rotation_deg": -9}]],
+    )
+    replay: Identifier | None = Field(
+        default=None, description="Id of a preprocessed set whose recipe, images and draws are to be repeated exactly."
+    )
+    exclude: list[ImageName] = Field(default=[], max_length=200_000, description="Images to leave out.")
+    relabel: dict[ImageName, TumourClass] = Field(
+        default={}, description="The right class of images whose folder names a wrong one.", examples=[{"a": "glioma"}]
     )
     name: Name | None = Field(default=None, description="What to call the result.")
     max_unreadable_share: float = Field(
@@ -37,10 +63,15 @@ def preprocess(request: PreprocessRequest, who: Annotated[Caller, Depends(caller
     """Turn a raw image set into square gray images of one size, with a report on the data.
 
     Answers 202 with the job. When it has succeeded, it names two artifacts: the `preprocessed` image set and an
-    `analysis` report: counts by class, sizes, colour, blur, duplicates within and across splits, and each dropped image
-    with its reason.
+    `analysis` report: counts by class and plane, sizes, colour, blur, copies within and across splits, and each dropped
+    image with its reason.
+
+    Planes and patient groups come from `PUT /image-sets/{id}/annotations` of the raw set; planes that nobody named are
+    found by clustering. Equal images with different classes stop the job (`label_conflict`) until `relabel`, `exclude`
+    or the recipe's `label_conflicts` settles them. Skull stripping is not offered: its methods need whole volumes of
+    raw scanner values, and on a single 8-bit slice they cut into tumours and leave skull behind.
     """
-    return service.start_preprocessing(who, request.model_dump()).response()
+    return service.start_preprocessing(who, request.model_dump(mode="json")).response()
 
 
 app = create_service_app("preprocess", router)

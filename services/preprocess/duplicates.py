@@ -1,17 +1,18 @@
-"""Exact duplicates: images whose decoded gray pixels are equal, within a split and across splits.
+"""Copies: equal images and near-duplicates, their groups, and which of them leak from Training into Testing.
 
-Hashing pixels finds the study's groups exactly (155 groups, 207 removed in Training; 21 and 30 in Testing, study 2.1).
-difPy, which the study used, reports false duplicates above 5,000 images.
+Hashing pixels finds the study's groups of equal images exactly (155 groups, 207 removed in Training; 21 and 30 in
+Testing, study 2.1). difPy, which the study used, reports false duplicates above 5,000 images.
 """
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.preprocess.near_duplicates import NearPair, group_pairs
 from shared.tumour import Split
 
 
@@ -40,10 +41,38 @@ class DuplicateGroup:
 
 @dataclass(frozen=True)
 class Leak:
-    """A Testing image whose pixels occur in Training: a classifier has seen it."""
+    """A Testing image that shows a scan of Training: a classifier has seen it.
+
+    Attributes:
+        testing: its name.
+        training: the name of its best match in Training.
+        correlation: of their thumbnails; 1 for equal pixels; None if only a chain of other copies joins the two.
+        mirror: how one must be turned to match the other: none, left-right, top-bottom or half-turn.
+        exact: whether the pixels are equal.
+    """
 
     testing: str
     training: str
+    correlation: float | None
+    mirror: str
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Copies:
+    """All that is known of copies among N images.
+
+    Attributes:
+        images: the images, in their order.
+        pairs: near-duplicates, by position; equal images are among them unless they have no contrast.
+        exact: (N,) int64, the same number for equal images.
+        group: (N,) int64, the same number for images joined by equality or by near-duplicates.
+    """
+
+    images: Sequence[HashedImage]
+    pairs: Sequence[NearPair]
+    exact: NDArray[np.int64]
+    group: NDArray[np.int64]
 
 
 def hash_pixels(pixels_u8: NDArray[np.uint8]) -> str:
@@ -55,6 +84,15 @@ def hash_pixels(pixels_u8: NDArray[np.uint8]) -> str:
     digest = hashlib.sha256(f"{pixels_u8.shape[0]}x{pixels_u8.shape[1]}:".encode())
     digest.update(np.ascontiguousarray(pixels_u8).data)
     return digest.hexdigest()[:32]
+
+
+def find_copies(images: Sequence[HashedImage], pairs: Sequence[NearPair] = ()) -> Copies:
+    """The groups that equal pixels and near-duplicates make."""
+    numbers: dict[str, int] = {}
+    exact = np.array([numbers.setdefault(image.pixel_hash, k) for k, image in enumerate(images)], dtype=np.int64)
+    equal = [(int(first), k) for k, first in enumerate(exact)]
+    group = group_pairs(len(images), equal + [(pair.first, pair.second) for pair in pairs])
+    return Copies(images, pairs, exact, group)
 
 
 def find_duplicates(images: Sequence[HashedImage]) -> list[DuplicateGroup]:
@@ -74,14 +112,63 @@ def find_duplicates(images: Sequence[HashedImage]) -> list[DuplicateGroup]:
     ]
 
 
-def find_leaks(images: Sequence[HashedImage]) -> list[Leak]:
-    """Testing images with an equal image in Training, each with the first such image."""
-    training: dict[str, str] = {}
-    for image in images:
-        if image.split == Split.TRAINING:
-            training.setdefault(image.pixel_hash, image.name)
+def find_leaks(copies: Copies, among: Collection[str] | None = None) -> list[Leak]:
+    """Testing images that share a group with an image of Training, each with its best match there.
+
+    Args:
+        copies: the groups.
+        among: only images of these names count, on both sides; None takes all.
+    """
+    images = copies.images
+    counts = [among is None or image.name in among for image in images]
+    training: dict[int, int] = {}
+    for k, image in enumerate(images):
+        if counts[k] and image.split == Split.TRAINING:
+            training.setdefault(int(copies.group[k]), k)
+    best = _best_matches(copies, counts)
+    leaks: list[Leak] = []
+    for k, image in enumerate(images):
+        if counts[k] and image.split == Split.TESTING and int(copies.group[k]) in training:
+            leaks.append(
+                best.get(k) or Leak(image.name, images[training[int(copies.group[k])]].name, None, "none", False)
+            )
+    return leaks
+
+
+def _best_matches(copies: Copies, counts: Sequence[bool]) -> dict[int, Leak]:
+    """For positions in Testing, the equal image of Training, else the one that correlates most."""
+    images = copies.images
+    best: dict[int, Leak] = {}
+    equal: dict[int, int] = {}
+    for k, image in enumerate(images):
+        if counts[k] and image.split == Split.TRAINING:
+            equal.setdefault(int(copies.exact[k]), k)
+    for k, image in enumerate(images):
+        if image.split == Split.TESTING and int(copies.exact[k]) in equal:
+            best[k] = Leak(image.name, images[equal[int(copies.exact[k])]].name, 1.0, "none", True)
+    for pair in copies.pairs:
+        sides = {images[pair.first].split: pair.first, images[pair.second].split: pair.second}
+        if not (counts[pair.first] and counts[pair.second]) or set(sides) != {Split.TRAINING, Split.TESTING}:
+            continue
+        testing, known = sides[Split.TESTING], best.get(sides[Split.TESTING])
+        if known is None or (not known.exact and pair.correlation > (known.correlation or 0.0)):
+            match = images[sides[Split.TRAINING]].name
+            best[testing] = Leak(images[testing].name, match, pair.correlation, pair.mirror, False)
+    return best
+
+
+def find_label_conflicts(copies: Copies, *, exact: bool) -> list[list[str]]:
+    """Names of copies that bear different classes, group by group.
+
+    Args:
+        copies: the groups.
+        exact: whether only equal pixels count, or every copy.
+    """
+    groups: dict[int, list[HashedImage]] = defaultdict(list)
+    for number, image in zip(copies.exact if exact else copies.group, copies.images, strict=True):
+        groups[int(number)].append(image)
     return [
-        Leak(testing=image.name, training=training[image.pixel_hash])
-        for image in images
-        if image.split == Split.TESTING and image.pixel_hash in training
+        [member.name for member in members]
+        for members in groups.values()
+        if len({member.tumour_class for member in members if member.tumour_class}) > 1
     ]

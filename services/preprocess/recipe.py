@@ -5,31 +5,34 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.preprocess.geometry import Interpolation
+from services.preprocess.steps import (
+    Balance,
+    BiasField,
+    Clahe,
+    Flips,
+    HistogramMatching,
+    NearDuplicates,
+    Reduction,
+    Rotation,
+    SizeLimits,
+)
 from shared.errors import InvalidInput
+from shared.tumour import Split
 
 DuplicateRule = Literal["within_split", "across_splits", "none"]
 SizeRule = Literal["study_square", "pad_square", "none"]
 Encoding = Literal["jpeg95", "png"]
 RecipeName = Literal["study", "rigorous"]
 
+STUDY_WAIVER = "The published study kept Testing images that occur in Training; this set replays it."
+
 
 class InvalidRecipe(InvalidInput):
     """The recipe is not one the platform can follow."""
 
 
-class Clahe(BaseModel):
-    """Settings of contrast-limited adaptive histogram equalisation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    clip_limit: float = Field(
-        default=2.0, gt=0, le=100, description="Cut of each tile's histogram, in multiples of its mean."
-    )
-    tile: int = Field(default=8, ge=1, le=64, description="Tiles along each axis.")
-
-
 class Recipe(BaseModel):
-    """Every choice of the preprocessing; the defaults are the rigorous recipe's."""
+    """Every choice of the preprocessing, in the order in which it is made; the defaults are the rigorous recipe's."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -40,22 +43,66 @@ class Recipe(BaseModel):
     name: str = Field(default="custom", min_length=1, max_length=64, description="What to call this recipe.")
     duplicates: DuplicateRule = Field(
         default="across_splits",
-        description="Which exact duplicates are dropped: `within_split` keeps one of each in a split; "
-        "`across_splits` also drops Testing images that occur in Training; `none` keeps all and only reports them.",
+        description="Which copies are dropped: `within_split` keeps one of each in a split; `across_splits` also sets "
+        "aside what occurs in both splits; `none` keeps all and only reports them.",
+    )
+    near_duplicates: NearDuplicates | None = Field(
+        default=NearDuplicates(),
+        description="When images that are not equal count as copies, or null for equal images only.",
+    )
+    leaks: Literal["testing", "training"] = Field(
+        default="testing",
+        description="Of a scan that occurs in both splits, which side is set aside by `across_splits`.",
+    )
+    label_conflicts: Literal["refuse", "set_aside", "keep"] = Field(
+        default="refuse",
+        description="Copies that bear different classes: `refuse` stops the job if their pixels are equal and sets "
+        "them aside if they are near-duplicates; `set_aside` does that to both; `keep` only reports them.",
+    )
+    groups: Literal["set_aside", "keep"] = Field(
+        default="set_aside",
+        description="Testing images of a group (a patient) that also has Training images: set aside, or kept.",
     )
     size_rule: SizeRule = Field(
         default="pad_square",
         description="What becomes of images that are not square: `study_square` drops them (notumor may differ by 10 % "
         "and is then squeezed); `pad_square` keeps all and pads; `none` keeps all and squeezes.",
     )
+    size_limits: SizeLimits = Field(default=SizeLimits(), description="Native sizes that are dropped.")
+    balance: Balance | None = Field(default=None, description="Equal classes or planes in Training, or null.")
+    reduction: Reduction | None = Field(default=None, description="The study's random reduction, or null.")
+    planes: bool = Field(default=True, description="Whether the imaging plane of every image is found and recorded.")
+    seed: int = Field(default=10, ge=0, lt=2**63, description="Seed of everything that is drawn.")
+    draws: Literal["per_image", "study"] = Field(
+        default="per_image",
+        description="`per_image` draws from the seed and the image's name, whatever the other images are; `study` "
+        "draws for one image after the other as the study did (study 2.1, steps 3 and 4).",
+    )
+    rotation: Rotation | None = Field(default=None, description="Random rotation at native size, or null.")
+    flips: Flips | None = Field(default=None, description="Random mirroring, or null.")
+    bias_field: BiasField | None = Field(default=None, description="N4 bias field correction, or null for none.")
     clahe: Clahe | None = Field(
         default=Clahe(), description="Local contrast equalisation at native size, or null for none."
     )
+    histogram_matching: HistogramMatching | None = Field(default=None, description="Matching of levels, or null.")
     size_px: int = Field(default=256, ge=16, le=1024, description="Side of the square images, pixels.")
     interpolation: Interpolation = Field(
-        default="area", description="`bilinear` as the study did (aliases when shrinking), or `area`, which averages."
+        default="area",
+        description="`bilinear` as the study did (aliases when shrinking); `area`, which averages; or `lanczos`, which "
+        "is sharper and may ring at edges.",
+    )
+    normalisation: Literal["none", "unit", "pm1"] = Field(
+        default="none",
+        description="For later stages, which find it in the manifest: levels 0..255 as they are, or meant to be scaled "
+        "to [0, 1] or [-1, 1]. The stored pixels stay 8-bit.",
     )
     encoding: Encoding = Field(default="png", description="`png` keeps every pixel; `jpeg95` is what the study stored.")
+    leakage_waiver: str | None = Field(
+        default=None,
+        min_length=3,
+        max_length=500,
+        description="Why sets made by this recipe may be trained on although Testing images leak; null refuses that.",
+    )
 
     @classmethod
     def parse(cls, recipe: "str | dict[str, Any] | Recipe") -> Self:
@@ -90,10 +137,20 @@ NAMED_RECIPES: dict[str, Recipe] = {
     "study": Recipe(
         name="study",
         duplicates="within_split",
+        near_duplicates=None,
+        label_conflicts="keep",
+        groups="keep",
         size_rule="study_square",
+        reduction=Reduction(),
+        draws="study",
+        rotation=Rotation(splits=(Split.TRAINING, Split.TESTING)),
         interpolation="bilinear",
         encoding="jpeg95",
+        leakage_waiver=STUDY_WAIVER,
     ),
     "rigorous": Recipe(name="rigorous"),
 }
-"""`study` replays the study's steps 1, 2, 5, 7 and 8 (study 2.1) without its rotation; `rigorous` keeps more images."""
+"""`study` replays steps 1 to 8 of study 2.1; `rigorous` looks for copies in both splits and keeps images whole.
+
+Histogram matching is in neither: the study computed it and then saved the image without it (study 2.1, step 6).
+"""

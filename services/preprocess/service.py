@@ -1,25 +1,20 @@
-"""Start and run preprocessing: check the request, load images, call the science, store the results."""
+"""Start preprocessing: check the request against the image set and submit the job, whose work is in `jobs.py`."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+import json
+from pathlib import PurePosixPath
 from typing import Any
 
-import cv2
-
-from services.preprocess.analysis import Measurement, measure
-from services.preprocess.figures import draw_counts, draw_examples, draw_sizes
-from services.preprocess.pipeline import encode_image, prepare_pixels
-from services.preprocess.reading import READING_ERRORS, GrayImage, read_gray
+from services.preprocess.draws import Draw
 from services.preprocess.recipe import Recipe
-from services.preprocess.report import build_report, write_page, write_table
-from services.preprocess.selection import Drop, name_results, passes_size_rule, select_drops
 from services.preprocess.settings import get_preprocess_settings
-from shared.artifacts.store import Artifact, DraftArtifact, get_artifacts
+from shared.artifacts.store import Artifact, ArtifactStore, get_artifacts
 from shared.errors import InvalidInput
-from shared.jobs.runner import Execution
 from shared.jobs.submission import Accepted, Caller, submit
-from shared.settings import get_settings
+from shared.objects import get_objects
+
+MEASURE, SELECT, PREPARE = range(3)
+"""The stages of a job; the finishing step follows."""
+_NAMED = 20
 
 
 class NotARawSet(InvalidInput):
@@ -30,22 +25,36 @@ class EmptyImageSet(InvalidInput):
     """The set has no image."""
 
 
-class TooManyUnreadable(InvalidInput):
-    """More files than allowed could not be read."""
+class NotAPreparedSet(InvalidInput):
+    """Only a set that this platform prepared has a record to replay."""
 
 
-class NoImagesLeft(InvalidInput):
-    """The recipe drops every image."""
+class ChooseRecipeOrReplay(InvalidInput):
+    """A replay takes its recipe and its selection from the record."""
+
+
+class ImagesNotInSet(InvalidInput):
+    """The request names images that the set does not have."""
+
+
+class AmbiguousImage(InvalidInput):
+    """Several images of the set have this file name."""
 
 
 def start_preprocessing(caller: Caller, request: dict[str, Any]) -> Accepted:
-    """Submit the job, one shard for each few hundred images.
+    """Submit the job, with shards for a few hundred images each.
+
+    Args:
+        caller: who asks.
+        request: the members of `api.PreprocessRequest`.
 
     Raises:
         ImageSetNotFound: no such set, or not the caller's.
         NotARawSet: the set was preprocessed or generated already.
         EmptyImageSet: the set has no image.
         InvalidRecipe: the recipe cannot be followed.
+        ImagesNotInSet, AmbiguousImage: the request names images that are not there, or not clearly.
+        NotAPreparedSet, ChooseRecipeOrReplay: what is to be replayed cannot be.
     """
     artifacts = get_artifacts()
     raw = artifacts.get(request["image_set"], caller.owner, "image_set")
@@ -53,167 +62,106 @@ def start_preprocessing(caller: Caller, request: dict[str, Any]) -> Accepted:
         raise NotARawSet(
             f"The image set {raw.id} is {raw.kind}; preprocessing starts from a raw set, one that was uploaded."
         )
-    n_images = len(artifacts.manifest(raw)["images"])
-    if n_images == 0:
+    names = [image["name"] for image in artifacts.manifest(raw)["images"]]
+    if not names:
         raise EmptyImageSet(f"The image set {raw.id} has no image: upload some first.")
-    request = {**request, "recipe": Recipe.parse(request["recipe"]).model_dump()}
-    size = get_preprocess_settings().shard_size
-    shards = [{"start": start, "stop": min(start + size, n_images)} for start in range(0, n_images, size)]
-    return submit(caller, "preprocess", request, shards=shards, total=n_images, unit="image")
+    resolved = _resolve(artifacts, caller, request, names)
+    return submit(caller, "preprocess", resolved, shards=_shards(len(names)), total=2 * len(names), unit="image pass")
 
 
-def prepare_shard(execution: Execution) -> dict[str, Any]:
-    """Read, measure, prepare and store one shard's images; the facts of each, and the files that cannot be read."""
-    raw, recipe = _raw_set(execution), Recipe.parse(execution.request["recipe"])
-    images = execution.artifacts.manifest(raw)["images"][execution.spec["start"] : execution.spec["stop"]]
-    cv2.setNumThreads(1)  # the pool below is the parallelism; OpenCV's own threads would only compete with it
-    prepared: list[dict[str, Any]] = []
-    unreadable: list[dict[str, str]] = []
-    pool = ThreadPoolExecutor(get_preprocess_settings().threads)
-    try:
-        for done, result in enumerate(pool.map(lambda image: _prepare_one(execution, image, recipe), images), start=1):
-            (unreadable if "reason" in result else prepared).append(result)
-            execution.progress.update(done, len(images))
-            execution.progress.raise_if_cancelled()
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return {"images": prepared, "unreadable": unreadable}
-
-
-def _prepare_one(execution: Execution, image: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-    try:
-        gray = _read(execution.objects.get_blob(image["sha256"]))
-    except READING_ERRORS as error:
-        return asdict(Drop(image["name"], error.code, error.detail))
-    measurement = measure(gray, image["name"], image.get("split"), image.get("class"))
-    facts: dict[str, Any] = {"measurement": measurement.record(), "sha256": None}
-    if passes_size_rule(measurement.width, measurement.height, measurement.tumour_class, recipe):
-        result = prepare_pixels(gray.pixels_u8, recipe)
-        facts["sha256"] = execution.objects.put_blob(encode_image(result.pixels_u8, recipe))
-        facts["parameters"] = {**result.parameters, "file": gray.facts.record()}
-    return facts
-
-
-def finish_preprocessing(execution: Execution) -> list[DraftArtifact]:
-    """The preprocessed set and its analysis report, from the facts that the shards left.
-
-    Raises:
-        TooManyUnreadable: above the share that the request allows.
-        NoImagesLeft: the recipe drops every image.
-    """
-    raw, recipe = _raw_set(execution), Recipe.parse(execution.request["recipe"])
-    facts = [image for result in execution.results for image in result["images"]]
-    unreadable = [Drop(**drop) for result in execution.results for drop in result["unreadable"]]
-    _check_share(unreadable, len(facts) + len(unreadable), execution.request["max_unreadable_share"])
-    measured = [Measurement(**image["measurement"]) for image in facts]
-    drops = select_drops(measured, recipe)
-    kept = _kept_images(execution.artifacts.manifest(raw)["images"], facts, {drop.name for drop in drops}, recipe)
-    if not kept:
-        raise NoImagesLeft(
-            "The recipe drops every image of this set; `size_rule: pad_square` keeps those that are not square."
-        )
-    report = build_report(measured, drops, unreadable, recipe)
-    name = execution.request.get("name") or f"{raw.name}, {recipe.name}"
-    return [
-        _set_draft(raw, name, kept, report),
-        _report_draft(execution, raw, name, kept, measured, drops, unreadable, report),
-    ]
-
-
-def _check_share(unreadable: Sequence[Drop], n_images: int, allowed: float) -> None:
-    if len(unreadable) <= allowed * n_images:
-        return
-    first = "; ".join(f"{drop.name}: {drop.detail}" for drop in unreadable[:3])
-    raise TooManyUnreadable(
-        f"{len(unreadable)} of {n_images} files could not be read, above the allowed share of {allowed:g}. "
-        f"First: {first}",
-        unreadable=[asdict(drop) for drop in unreadable[:100]],
-    )
-
-
-def _kept_images(
-    raw_images: Sequence[dict[str, Any]], facts: Sequence[dict[str, Any]], dropped: set[str], recipe: Recipe
-) -> list[dict[str, Any]]:
-    by_name = {image["measurement"]["name"]: image for image in facts}
-    kept = [image for image in raw_images if image["name"] in by_name and image["name"] not in dropped]
-    names = name_results([image["name"] for image in kept], recipe.extension)
-    return [
-        {
-            "name": names[image["name"]],
-            "class": image.get("class"),
-            "split": image.get("split"),
-            "plane": image.get("plane"),
-            "sha256": by_name[image["name"]]["sha256"],
-            "width": recipe.size_px,
-            "height": recipe.size_px,
-            "source": image["name"],
-            "parameters": by_name[image["name"]]["parameters"],
+def _resolve(artifacts: ArtifactStore, caller: Caller, request: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """The request as the workers read it: a whole recipe, full names, and a record in a blob."""
+    finder = _Finder(names)
+    resolved = {key: request.get(key) for key in ("image_set", "name", "max_unreadable_share", "replay")}
+    if request.get("replay"):
+        if request.get("recipe") or request.get("selection") or request.get("exclude") or request.get("relabel"):
+            raise ChooseRecipeOrReplay(
+                "`replay` takes recipe, selection and corrections from the record of the set: leave the others out."
+            )
+        prepared = artifacts.get(request["replay"], caller.owner, "image_set")
+        recorded, recipe, relabel = _read_record(artifacts, prepared)
+        finder.find(list(recorded))
+        exclude: list[str] = []
+    else:
+        recipe = Recipe.parse(request.get("recipe") or "rigorous")
+        exclude = sorted(set(finder.find(request.get("exclude") or [])))
+        relabelled = request.get("relabel") or {}
+        relabel = dict(zip(finder.find(list(relabelled)), relabelled.values(), strict=True))
+        chosen = request.get("selection") or []
+        found = finder.find([row["image"] for row in chosen])
+        recorded = {
+            name: Draw(row["rotation_deg"], row["flip_horizontal"], row["flip_vertical"])
+            for name, row in zip(found, chosen, strict=True)
         }
-        for image in kept
+    resolved |= {"recipe": recipe.model_dump(mode="json"), "exclude": exclude, "relabel": relabel, "recorded": None}
+    if recorded:
+        record = json.dumps({name: draw.record() for name, draw in recorded.items()})
+        resolved["recorded"] = get_objects().put_blob(record.encode())  # lists of jobs show their requests
+    return resolved
+
+
+def _read_record(artifacts: ArtifactStore, prepared: Artifact) -> tuple[dict[str, Draw], Recipe, dict[str, str]]:
+    """What was drawn for each source image of a prepared set, its recipe, and the classes that were corrected."""
+    manifest = artifacts.manifest(prepared)
+    if prepared.kind != "preprocessed" or any(
+        "rotation_deg" not in image["parameters"] for image in manifest["images"]
+    ):
+        raise NotAPreparedSet(
+            f"The image set {prepared.id} is {prepared.kind} and has no record of what was drawn for each image: "
+            "name a set that `POST /preprocess` made with this version."
+        )
+    recorded = {
+        image["source"]: Draw(**{key: image["parameters"][key] for key in Draw().record()})
+        for image in manifest["images"]
+    }
+    return recorded, Recipe.parse(manifest["recipe"]), manifest["request"].get("relabel") or {}
+
+
+class _Finder:
+    """Finds images by full name, or by their file name without ending where that is unique."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = set(names)
+        self._stems: dict[str, list[str]] = {}
+        for name in names:
+            self._stems.setdefault(PurePosixPath(name).stem, []).append(name)
+
+    def find(self, wanted: list[str]) -> list[str]:
+        """The full names, in the order given.
+
+        Raises:
+            ImagesNotInSet, AmbiguousImage: a name fits no image, or several.
+        """
+        missing = [name for name in wanted if name not in self._names and name not in self._stems]
+        if missing:
+            raise ImagesNotInSet(
+                f"{len(missing)} of {len(wanted)} named images are not in the set; first: "
+                f"{', '.join(missing[:5])[:300]}. "
+                "GET /image-sets/{id}/images lists its names.",
+                missing=missing[:_NAMED],
+            )
+        found = []
+        for name in wanted:
+            fitting = [name] if name in self._names else self._stems[name]
+            if len(fitting) > 1:
+                raise AmbiguousImage(f"{name!r} fits {' and '.join(fitting[:3])}: give the full name.")
+            found.append(fitting[0])
+        if len(set(found)) < len(found):
+            twice = next(name for name in found if found.count(name) > 1)
+            raise AmbiguousImage(f"The request names {twice} twice: give each image once.")
+        return found
+
+
+def _shards(n_images: int) -> list[dict[str, Any]]:
+    """Measuring shards, the selection, and as many preparing shards, which share what was selected."""
+    size = get_preprocess_settings().shard_size
+    starts = range(0, n_images, size)
+    ranges = [(start, min(start + size, n_images)) for start in starts]
+    return [
+        *({"stage": MEASURE, "start": start, "stop": stop} for start, stop in ranges),
+        {"stage": SELECT},
+        *(
+            {"stage": PREPARE, "part": part, "parts": len(ranges), "quota": stop - start}
+            for part, (start, stop) in enumerate(ranges)
+        ),
     ]
-
-
-def _set_draft(raw: Artifact, name: str, kept: list[dict[str, Any]], report: dict[str, Any]) -> DraftArtifact:
-    recipe = report["recipe"]
-    summary = {"n_images": len(kept), "counts": report["kept"], "recipe": recipe["name"], "size_px": recipe["size_px"]}
-    return DraftArtifact(
-        noun="image_set",
-        kind="preprocessed",
-        name=name,
-        body={"images": kept, "recipe": recipe},
-        summary=summary,
-        parents=[raw.id],
-    )
-
-
-def _report_draft(
-    execution: Execution,
-    raw: Artifact,
-    name: str,
-    kept: list[dict[str, Any]],
-    measured: list[Measurement],
-    drops: list[Drop],
-    unreadable: list[Drop],
-    report: dict[str, Any],
-) -> DraftArtifact:
-    title = f"Analysis of {name}"
-    figures = {
-        "chart.png": draw_counts(report["counts"], report["kept"]),
-        "sizes.png": draw_sizes(measured),
-        "examples.png": _draw_examples(execution, kept),
-    }
-    files = {
-        **figures,
-        "table.csv": write_table(measured, drops, unreadable),
-        "report.html": write_page(report, title, figures),
-    }
-    return DraftArtifact(
-        noun="report",
-        kind="analysis",
-        name=title,
-        body={"report": report, "objects": {file: execution.objects.put_blob(data) for file, data in files.items()}},
-        summary={key: report[key] for key in ("n_images", "n_kept", "n_dropped", "drop_reasons", "warnings")},
-        parents=[raw.id],
-    )
-
-
-def _draw_examples(execution: Execution, kept: Sequence[dict[str, Any]]) -> bytes:
-    raw_sha = {image["name"]: image["sha256"] for image in execution.artifacts.manifest(_raw_set(execution))["images"]}
-    first: dict[str, dict[str, Any]] = {}
-    for image in kept:
-        first.setdefault(image["class"] or "unknown", image)
-    pairs = {}
-    for tumour_class, image in sorted(first.items()):
-        before = _read(execution.objects.get_blob(raw_sha[image["source"]]))
-        after = _read(execution.objects.get_blob(image["sha256"]))
-        pairs[tumour_class] = (before.pixels_u8, after.pixels_u8)
-    return draw_examples(pairs)
-
-
-def _read(data: bytes) -> GrayImage:
-    settings = get_settings()
-    return read_gray(data, max_pixels=settings.image_max_pixels, min_side_px=settings.image_min_side_px)
-
-
-def _raw_set(execution: Execution) -> Artifact:
-    return execution.artifacts.get(execution.request["image_set"], execution.owner, "image_set")

@@ -8,7 +8,8 @@ celery = worker_app("preprocess")
 
 @celery.task(name="preprocess")
 def preprocess(job_id: str, shard: int) -> None:
-    """Prepare one shard of a raw image set, or put the set and its report together."""
-    from services.preprocess import service
+    """Do one shard of a raw image set, or put the prepared set and its report together."""
+    from services.preprocess.jobs import run_stage
+    from services.preprocess.outcome import finish_preprocessing
 
-    run_shard(job_id, shard, work=service.prepare_shard, finish=service.finish_preprocessing)
+    run_shard(job_id, shard, work=run_stage, finish=finish_preprocessing)

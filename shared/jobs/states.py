@@ -4,7 +4,7 @@
     queued -> cancelled
     running -> queued          only when the lease is lost or the worker hands the work back
 
-A shard of a later stage, and the finishing step, must wait for others and starts as `waiting`. Final states never change.
+A shard that must wait for others (of a later stage, or finishing) starts as `waiting`. Final states never change.
 """
 
 from enum import StrEnum

@@ -2,7 +2,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.preprocess.duplicates import HashedImage, find_duplicates, find_leaks, hash_pixels
+from services.preprocess.duplicates import (
+    HashedImage,
+    find_copies,
+    find_duplicates,
+    find_label_conflicts,
+    find_leaks,
+    hash_pixels,
+)
+from services.preprocess.near_duplicates import NearPair
 
 IMAGES = [
     HashedImage("Training/glioma/a.png", "Training", "glioma", "1"),
@@ -39,12 +47,48 @@ def test_a_group_names_the_classes_it_mixes():
 
 
 def test_a_leak_names_both_images():
-    (leak,) = find_leaks(IMAGES)
+    (leak,) = find_leaks(find_copies(IMAGES))
     assert (leak.testing, leak.training) == ("Testing/glioma/e.png", "Training/glioma/a.png")
+    assert leak.exact
+    assert leak.correlation == 1.0
+
+
+def test_a_leak_names_the_best_match_and_how_to_turn_it():
+    pairs = [NearPair(0, 5, 0.987, "none"), NearPair(3, 5, 0.999, "left-right")]
+    leaks = {leak.testing[-5:]: leak for leak in find_leaks(find_copies(IMAGES, pairs))}
+    assert leaks["f.png"].training == "Training/glioma/d.png"
+    assert (leaks["f.png"].mirror, leaks["f.png"].exact) == ("left-right", False)
+    assert leaks["e.png"].exact
+
+
+def test_a_chain_of_copies_leaks_too():
+    images = [
+        HashedImage("Training/a", "Training", "glioma", "1"),
+        HashedImage("Testing/b", "Testing", "glioma", "2"),
+        HashedImage("Testing/c", "Testing", "glioma", "3"),
+    ]
+    pairs = [NearPair(0, 1, 0.99, "none"), NearPair(1, 2, 0.99, "none")]
+    chained = find_leaks(find_copies(images, pairs))[1]
+    assert (chained.testing, chained.training, chained.correlation) == ("Testing/c", "Training/a", None)
+
+
+def test_only_images_that_stay_can_leak():
+    pairs = [NearPair(3, 5, 0.999, "none")]
+    copies = find_copies(IMAGES, pairs)
+    assert find_leaks(copies, {"Training/glioma/a.png", "Testing/glioma/f.png"}) == []
+    assert len(find_leaks(copies, {"Training/glioma/d.png", "Testing/glioma/f.png"})) == 1
 
 
 def test_images_without_a_split_are_no_leak():
-    assert find_leaks([HashedImage("a", None, None, "1"), HashedImage("b", None, None, "1")]) == []
+    images = [HashedImage("a", None, None, "1"), HashedImage("b", None, None, "1")]
+    assert find_leaks(find_copies(images)) == []
+
+
+def test_conflicts_are_copies_with_two_classes():
+    copies = find_copies(IMAGES, [NearPair(3, 5, 0.999, "none")])
+    (names,) = find_label_conflicts(copies, exact=True)
+    assert "Training/notumor/c.png" in names
+    assert find_label_conflicts(copies, exact=False) == [names]  # d and f are copies of one class
 
 
 @given(st.lists(st.tuples(st.sampled_from(["Training", "Testing", None]), st.integers(0, 5))))

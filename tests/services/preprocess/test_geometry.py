@@ -2,8 +2,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
-from services.preprocess.geometry import background_level, fit_square, is_nearly_square, passes_study_filter, resize
+from services.preprocess.geometry import (
+    background_level,
+    fit_square,
+    is_nearly_square,
+    mirror,
+    passes_study_filter,
+    resize,
+    rotate,
+)
 
 
 @pytest.mark.parametrize("tumour_class", ["glioma", "meningioma", "pituitary", None])
@@ -67,3 +76,23 @@ def test_a_white_frame_does_not_set_the_padding():
     pixels = np.full((40, 60), 12, np.uint8)
     pixels[[0, -1]] = pixels[:, [0, -1]] = 255
     assert background_level(pixels) == 12
+
+
+def test_rotation_is_the_studys(pixels_u8):
+    np.testing.assert_array_equal(rotate(pixels_u8, 7), ndimage.rotate(pixels_u8, 7, reshape=False))
+    assert rotate(pixels_u8, -9).shape == pixels_u8.shape
+    np.testing.assert_array_equal(rotate(pixels_u8, 0), pixels_u8)
+
+
+def test_mirroring_twice_gives_the_image_back(pixels_u8):
+    once = mirror(pixels_u8, horizontal=True, vertical=False)
+    assert (once[0] == pixels_u8[0, ::-1]).all()
+    np.testing.assert_array_equal(mirror(once, horizontal=True, vertical=False), pixels_u8)
+    upside_down = mirror(pixels_u8, horizontal=False, vertical=True)
+    np.testing.assert_array_equal(upside_down, pixels_u8[::-1])
+
+
+def test_lanczos_does_not_alias():
+    """Fine stripes average to gray when an image shrinks fourfold; sampling would keep some of them."""
+    stripes = np.tile(np.array([[0, 255]], np.uint8), (256, 128))
+    assert np.ptp(resize(stripes, 64, 64, "lanczos")[:, 4:-4].astype(int)) < 30

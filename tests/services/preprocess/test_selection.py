@@ -1,28 +1,11 @@
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from services.preprocess.analysis import Measurement
+from services.preprocess.duplicates import find_copies, find_leaks
+from services.preprocess.near_duplicates import NearPair
 from services.preprocess.recipe import Recipe
-from services.preprocess.selection import name_results, select_drops
-
-
-def measurement(name, split="Training", tumour_class="glioma", size=(64, 64), pixel_hash=None):
-    return Measurement(
-        name=name,
-        split=split,
-        tumour_class=tumour_class,
-        width=size[0],
-        height=size[1],
-        format="PNG",
-        mode="L",
-        depth_bits=8,
-        colour_chained=False,
-        colour_strict=False,
-        sharpness=100.0,
-        mean_gray=40.0,
-        pixel_hash=pixel_hash or name,
-    )
-
+from services.preprocess.selection import LabelConflict, Selection, balance_classes
+from services.preprocess.steps import Balance, SizeLimits
+from tests.services.preprocess.measurements import measurement
 
 IMAGES = [
     measurement("a", pixel_hash="1"),
@@ -33,8 +16,14 @@ IMAGES = [
 ]
 
 
-def reasons(recipe):
-    return {drop.name: drop.reason for drop in select_drops(IMAGES, recipe)}
+def select(images, recipe, pairs=(), excluded=()):
+    selection = Selection(images, find_copies([image.hashed() for image in images], pairs), recipe)
+    selection.apply_rules(excluded)
+    return selection
+
+
+def reasons(recipe, images=IMAGES, pairs=(), excluded=()):
+    return {drop.name: drop.reason for drop in select(images, recipe, pairs, excluded).drops}
 
 
 def test_study_drops_duplicates_within_a_split_and_what_is_not_square():
@@ -45,25 +34,87 @@ def test_rigorous_sets_leaks_aside_and_keeps_every_shape():
     assert reasons(Recipe.parse("rigorous")) == {"b": "duplicate", "e": "in_training"}
 
 
+def test_the_training_side_of_a_leak_can_go_instead():
+    assert reasons(Recipe(leaks="training")) == {"a": "in_testing", "b": "duplicate"}
+
+
 def test_nothing_is_dropped_when_nothing_is_asked():
     assert reasons(Recipe(duplicates="none", size_rule="none")) == {}
 
 
 def test_a_drop_says_what_it_repeats():
-    drops = {drop.name: drop.detail for drop in select_drops(IMAGES, Recipe.parse("rigorous"))}
+    drops = {drop.name: drop.detail for drop in select(IMAGES, Recipe.parse("rigorous")).drops}
     assert "a" in drops["b"]
 
 
-def test_names_keep_their_folder_and_get_the_new_ending():
-    assert name_results(["Training/glioma/x.1.jpg"], ".png") == {"Training/glioma/x.1.jpg": "Training/glioma/x.1.png"}
+def test_of_near_duplicates_the_largest_that_fits_stays():
+    images = [measurement("small"), measurement("large", size=(512, 512)), measurement("wide", size=(900, 512))]
+    pairs = [NearPair(0, 1, 0.999, "none"), NearPair(1, 2, 0.99, "left-right")]
+    assert reasons(Recipe(), images, pairs) == {"small": "near_duplicate", "large": "near_duplicate"}
+    square = Recipe(size_rule="study_square")
+    assert reasons(square, images, pairs) == {"small": "near_duplicate", "wide": "near_duplicate"}
 
 
-def test_names_that_would_meet_stay_apart():
-    renamed = name_results(["f/a.jpg", "f/a.bmp", "f/a_jpg.tif"], ".png")
-    assert renamed == {"f/a.jpg": "f/a_jpg_.png", "f/a.bmp": "f/a_bmp.png", "f/a_jpg.tif": "f/a_jpg.png"}
+def test_no_leak_is_left_after_rigorous():
+    images = [measurement(str(k), split=("Training", "Testing")[k % 2]) for k in range(12)]
+    pairs = [NearPair(k, k + 3, 0.99, "none") for k in range(0, 9, 2)]
+    for side in ("testing", "training"):
+        selection = select(images, Recipe(leaks=side), pairs)
+        copies = find_copies([image.hashed() for image in images], pairs)
+        assert find_leaks(copies, {image.name for image in selection.kept}) == []
 
 
-@given(st.sets(st.from_regex(r"[ab]_?(jpg)?\.(jpg|bmp|png|JPG)", fullmatch=True)))
-def test_new_names_are_always_distinct(names):
-    renamed = name_results(sorted(names), ".png")
-    assert len(set(renamed.values())) == len(names)
+CONFLICT = [
+    measurement("g", pixel_hash="1"),
+    measurement("n", tumour_class="notumor", pixel_hash="1"),
+    measurement("x"),
+]
+    measurement("g", pixel_hash="1"),
+    measurement("n", tumour_class="notumor", pixel_hash="1"),
+    measurement("x"),
+]
+
+
+def test_equal_images_with_two_classes_must_be_settled():
+    with pytest.raises(LabelConflict, match=r"g = n.*relabel"):
+        select(CONFLICT, Recipe())
+    assert reasons(Recipe(), CONFLICT, excluded=["n"]) == {"n": "excluded"}
+    assert reasons(Recipe(label_conflicts="set_aside"), CONFLICT) == {"g": "label_conflict", "n": "label_conflict"}
+    assert reasons(Recipe(label_conflicts="keep"), CONFLICT) == {"n": "duplicate"}
+
+
+def test_near_duplicates_with_two_classes_are_set_aside():
+    images = [measurement("g"), measurement("n", tumour_class="notumor"), measurement("x")]
+    pairs = [NearPair(0, 1, 0.999, "left-right")]
+    assert reasons(Recipe(), images, pairs) == {"g": "label_conflict", "n": "label_conflict"}
+
+
+def test_no_group_crosses_the_splits():
+    images = [
+        measurement("a", group="p1"),
+        measurement("b", split="Testing", group="p1"),
+        measurement("c", split="Testing", group="p2"),
+        measurement("d", split="Testing"),
+    ]
+    assert reasons(Recipe(), images) == {"b": "group_in_training"}
+    assert reasons(Recipe(groups="keep"), images) == {}
+
+
+def test_size_limits_name_what_is_out_of_them():
+    images = [measurement("tiny", size=(40, 40)), measurement("long", size=(300, 100)), measurement("fine")]
+    limits = Recipe(size_limits=SizeLimits(min_side_px=50, max_aspect=2.0))
+    assert reasons(limits, images) == {"tiny": "too_small", "long": "too_elongated"}
+
+
+def balanced(recipe, images):
+    return set(balance_classes(images, recipe, lambda names, n: sorted(names)[:n]))
+
+
+def test_balance_makes_classes_or_planes_equal_in_training_only():
+    images = [measurement(f"g{k}", plane="axial" if k else "coronal") for k in range(4)]
+    images += [measurement(f"n{k}", tumour_class="notumor", plane="axial") for k in range(2)]
+    images += [measurement(f"t{k}", split="Testing") for k in range(9)]
+    assert balanced(Recipe(balance=Balance(over="class")), images) == {"g2", "g3"}
+    assert balanced(Recipe(balance=Balance(over="plane")), images) == {"g2", "g3"}
+    assert balanced(Recipe(balance=Balance(over="class", to=1)), images) == {"g1", "g2", "g3", "n1"}
+    assert balanced(Recipe(), images) == set()

@@ -1,0 +1,267 @@
+"""The work of a preprocessing job, stage by stage: measure every image, select, prepare those that stay, report.
+
+    measure (many shards) -> select (one) -> prepare (many) -> finish
+
+A shard leaves its findings in a blob and only that blob's hash in its row.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+
+from services.preprocess.analysis import Measurement, measure
+from services.preprocess.draws import Draw
+from services.preprocess.duplicates import find_copies
+from services.preprocess.features import FeatureTable, ImageFeatures, describe, pack, unpack
+from services.preprocess.near_duplicates import find_near_pairs
+from services.preprocess.pipeline import encode_image, prepare_pixels
+from services.preprocess.plan import Plan, Planned, follow_record, make_plan, references_for
+from services.preprocess.planes import PlaneResult, assign_planes
+from services.preprocess.reading import READING_ERRORS, GrayImage, read_gray
+from services.preprocess.recipe import Recipe
+from services.preprocess.selection import Drop
+from services.preprocess.service import MEASURE, PREPARE, SELECT
+from services.preprocess.settings import get_preprocess_settings
+from services.preprocess.steps import NearDuplicates
+from shared.artifacts.annotations import BY_USER, annotated_images
+from shared.artifacts.store import Artifact
+from shared.database import get_database
+from shared.errors import InvalidInput
+from shared.jobs.runner import Execution
+from shared.settings import get_settings
+
+T = TypeVar("T")
+
+
+class TooManyUnreadable(InvalidInput):
+    """More files than allowed could not be read."""
+
+
+def run_stage(execution: Execution) -> dict[str, Any]:
+    """One shard of whichever stage it belongs to."""
+    work = {MEASURE: measure_shard, SELECT: select_shard, PREPARE: prepare_shard}[execution.spec["stage"]]
+    return work(execution)
+
+
+def measure_shard(execution: Execution) -> dict[str, Any]:
+    """Read and measure one shard's images; their facts and features, and the files that cannot be read."""
+    images = raw_images(execution)[execution.spec["start"] : execution.spec["stop"]]
+    measured: list[dict[str, Any]] = []
+    features: list[ImageFeatures] = []
+    unreadable: list[dict[str, str]] = []
+    for image, result in zip(images, _in_threads(execution, images, _measure_one), strict=True):
+        if isinstance(result, Drop):
+            unreadable.append(asdict(result))
+            continue
+        measurement, found, facts = result
+        measured.append({"measurement": measurement.record(), "sha256": image["sha256"], "file": facts})
+        features.append(found)
+    return {
+        "measured": put_json(execution, {"images": measured, "unreadable": unreadable}),
+        "features": execution.objects.put_blob(pack(features)),
+    }
+
+
+def _measure_one(
+    execution: Execution, image: dict[str, Any]
+) -> tuple[Measurement, ImageFeatures, dict[str, Any]] | Drop:
+    try:
+        gray = read_blob(execution, image["sha256"])
+    except READING_ERRORS as error:
+        return Drop(image["name"], error.code, error.detail)
+    measurement = measure(gray, image["name"], image.get("split"), image.get("class"))
+    return measurement, describe(gray.pixels_u8), gray.facts.record()
+
+
+def select_shard(execution: Execution) -> dict[str, Any]:
+    """Look at the whole set: copies, planes, and the plan of what is done to which image.
+
+    Raises:
+        TooManyUnreadable: above the share that the request allows.
+        LabelConflict: equal images bear different classes, and the recipe refuses that.
+    """
+    request, recipe = execution.request, Recipe.parse(execution.request["recipe"])
+    parts = [get_json(execution, result["measured"]) for result in execution.results]
+    unreadable = [drop for part in parts for drop in part["unreadable"]]
+    measured = [Measurement(**image["measurement"]) for part in parts for image in part["images"]]
+    _check_share(unreadable, len(measured) + len(unreadable), request["max_unreadable_share"])
+    with tempfile.TemporaryDirectory(prefix="synthmri-select-") as folder:
+        blobs = (execution.objects.get_blob(result["features"]) for result in execution.results)
+        table = unpack(blobs, len(measured), Path(folder))
+        execution.progress.raise_if_cancelled()
+        images, planes = _annotate(execution, measured, table, recipe)
+        execution.progress.raise_if_cancelled()
+        rule = recipe.near_duplicates or NearDuplicates()
+        pairs = find_near_pairs(
+            table.thumbnails_u8, rule.correlation, mirrored=rule.mirrored, check=execution.progress.raise_if_cancelled
+        )
+    hashed = [image.hashed() for image in images]
+    copies = find_copies(hashed, pairs if recipe.near_duplicates else [])
+    if recorded := request.get("recorded"):
+        draws = {name: Draw(**draw) for name, draw in get_json(execution, recorded).items()}
+        plan = follow_record(images, draws)
+    else:
+        plan = make_plan(images, copies, recipe, request["exclude"])
+    histograms = dict(zip((image.name for image in images), table.histograms, strict=True))
+    facts = {image["measurement"]["name"]: image for part in parts for image in part["images"]}
+    kept = [_kept_record(planned, facts[planned.image.name]) for planned in plan.kept]
+    resolved = _with_references(recipe, plan, histograms)
+    findings = {
+        "images": [image.record() for image in images],
+        "drops": [asdict(drop) for drop in plan.drops],
+        "unreadable": unreadable,
+        "pairs": [asdict(pair) for pair in pairs],
+        "planes": _plane_record(planes) if planes else None,
+    }
+    return {
+        "plan": put_json(execution, {"recipe": resolved.model_dump(mode="json"), "kept": kept}),
+        "findings": put_json(execution, findings),
+    }
+
+
+def _kept_record(planned: Planned, facts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": planned.image.name,
+        "class": planned.image.tumour_class,
+        "sha256": facts["sha256"],
+        "file": facts["file"],
+        "draw": planned.draw.record(),
+    }
+
+
+def _plane_record(planes: PlaneResult) -> dict[str, Any]:
+    """How the planes were found, without the planes themselves."""
+    return {
+        "features": planes.features,
+        "named_by": planes.named_by,
+        "n_noise": planes.n_noise,
+        "clusters": [asdict(cluster) for cluster in planes.clusters],
+    }
+
+
+def _with_references(recipe: Recipe, plan: Plan, histograms: dict[str, Any]) -> Recipe:
+    """The recipe with the references for histogram matching, which a replayed recipe has already."""
+    matching = recipe.histogram_matching
+    if matching is None or matching.references is not None:
+        return recipe
+    references = references_for(plan, histograms, recipe)
+    return recipe.model_copy(update={"histogram_matching": matching.model_copy(update={"references": references})})
+
+
+def _annotate(
+    execution: Execution, measured: Sequence[Measurement], table: FeatureTable, recipe: Recipe
+) -> tuple[list[Measurement], PlaneResult | None]:
+    """The measurements with what people said of the images (class, plane, group) and the planes that were found."""
+    said = {image["name"]: image for image in raw_images(execution)}
+    relabel = execution.request["relabel"]
+    images = [
+        replace(
+            image,
+            tumour_class=relabel.get(image.name, image.tumour_class),
+            plane=said[image.name].get("plane"),
+            plane_source=said[image.name].get("plane_source") or (BY_USER if said[image.name].get("plane") else None),
+            group=said[image.name].get("group"),
+        )
+        for image in measured
+    ]
+    if not recipe.planes or not images:
+        return images, None
+    labels = {k: image.plane for k, image in enumerate(images) if image.plane is not None}
+    result = assign_planes(table.planes, labels)
+    named = [
+        replace(
+            image,
+            plane=found.plane,
+            plane_confidence=None if found.how == "label" else round(found.confidence, 4),
+            plane_source=image.plane_source if found.how == "label" else found.how,
+        )
+        for image, found in zip(images, result.assignments, strict=True)
+    ]
+    return named, result
+
+
+def _check_share(unreadable: Sequence[dict[str, str]], n_images: int, allowed: float) -> None:
+    if len(unreadable) <= allowed * n_images:
+        return
+    first = "; ".join(f"{drop['name']}: {drop['detail']}" for drop in unreadable[:3])
+    raise TooManyUnreadable(
+        f"{len(unreadable)} of {n_images} files could not be read, above the allowed share of {allowed:g}. "
+        f"First: {first}",
+        unreadable=unreadable[:100],
+    )
+
+
+def prepare_shard(execution: Execution) -> dict[str, Any]:
+    """Prepare and store this shard's share of the images that stay: every so manieth of them."""
+    plan = get_result(execution, "plan")
+    recipe = Recipe.parse(plan["recipe"])
+    images = plan["kept"][execution.spec["part"] :: execution.spec["parts"]]
+
+    def prepare_one(execution: Execution, image: dict[str, Any]) -> dict[str, Any]:
+        pixels_u8 = read_blob(execution, image["sha256"]).pixels_u8
+        result = prepare_pixels(pixels_u8, recipe, Draw(**image["draw"]), image["class"])
+        sha256 = execution.objects.put_blob(encode_image(result.pixels_u8, recipe))
+        return {"source": image["name"], "sha256": sha256, "parameters": {**result.parameters, "file": image["file"]}}
+
+    return {"prepared": put_json(execution, _in_threads(execution, images, prepare_one, execution.spec["quota"]))}
+
+
+def _in_threads(
+    execution: Execution,
+    images: Sequence[dict[str, Any]],
+    work: Callable[[Execution, dict[str, Any]], T],
+    quota: int | None = None,
+) -> list[T]:
+    """What `work` makes of each image, in order; progress counts images, scaled to `quota` if one is given."""
+    cv2.setNumThreads(1)  # the pool below is the parallelism; OpenCV's own threads would only compete with it
+    quota = len(images) if quota is None else quota
+    results: list[T] = []
+    pool = ThreadPoolExecutor(get_preprocess_settings().threads)
+    try:
+        for done, result in enumerate(pool.map(lambda image: work(execution, image), images), start=1):
+            results.append(result)
+            execution.progress.update(done * quota // len(images), quota)
+            execution.progress.raise_if_cancelled()
+    finally:
+        pool.shutdown(cancel_futures=True)
+    execution.progress.update(quota, quota)
+    return results
+
+
+def get_result(execution: Execution, key: str) -> Any:
+    """The value that the only shard with a result of this name left in a blob."""
+    return get_json(execution, next(result[key] for result in execution.results if key in result))
+
+
+def raw_images(execution: Execution) -> list[dict[str, Any]]:
+    """The images of the raw set, with people's corrections."""
+    raw = raw_set(execution)
+    return annotated_images(get_database(), raw, execution.artifacts.manifest(raw)["images"])
+
+
+def raw_set(execution: Execution) -> Artifact:
+    """The set that is preprocessed."""
+    return execution.artifacts.get(execution.request["image_set"], execution.owner, "image_set")
+
+
+def read_blob(execution: Execution, sha256: str) -> GrayImage:
+    """The decoded image of this hash."""
+    settings = get_settings()
+    data = execution.objects.get_blob(sha256)
+    return read_gray(data, max_pixels=settings.image_max_pixels, min_side_px=settings.image_min_side_px)
+
+
+def put_json(execution: Execution, value: Any) -> str:
+    """Store a JSON value; its hash."""
+    return execution.objects.put_blob(json.dumps(value, allow_nan=False, separators=(",", ":")).encode())
+
+
+def get_json(execution: Execution, sha256: str) -> Any:
+    """The JSON value of this hash."""
+    return json.loads(execution.objects.get_blob(sha256))

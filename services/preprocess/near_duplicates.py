@@ -1,0 +1,135 @@
+"""Near-duplicates: images of one scan that differ in size, contrast, sharpness, file format or by a mirror.
+
+Every image is reduced to a thumbnail. A coarse index (16 x 16) finds candidate pairs by their correlation, the
+thumbnail (64 x 64) verifies them. Correlation ignores brightness and contrast, a thumbnail ignores size and sharpness.
+
+In the Nickparvar data set this separates cleanly: of 1,311 Testing images the best match in Training is above 0.995 for
+992, between 0.98 and 0.99 for none; about half of the 992 match only after mirroring.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+THUMBNAIL_PX = 64
+_INDEX_PX = 16
+_SLACK = 0.05  # the index sees 1/16 of the thumbnail's pixels; no verified pair of the data set was this far below
+_BLOCK = 1024
+_MIRRORS = {"none": (1, 1), "left-right": (1, -1), "top-bottom": (-1, 1), "half-turn": (-1, -1)}
+
+
+@dataclass(frozen=True)
+class NearPair:
+    """Two images, by position, that show one scan.
+
+    Attributes:
+        first: position of the earlier image.
+        second: position of the later image.
+        correlation: of the two thumbnails, -1..1.
+        mirror: how the second must be turned to match the first: none, left-right, top-bottom or half-turn.
+    """
+
+    first: int
+    second: int
+    correlation: float
+    mirror: str
+
+
+def make_thumbnail(pixels_u8: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A (64, 64) uint8 image for comparison, averaged from the whole image whatever its proportions.
+
+    Args:
+        pixels_u8: (H, W) uint8, gray levels 0..255.
+    """
+    small = cv2.resize(pixels_u8, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.uint8)
+
+
+def find_near_pairs(
+    thumbnails_u8: NDArray[np.uint8], least: float, *, mirrored: bool = True, check: Callable[[], None] = lambda: None
+) -> list[NearPair]:
+    """Every pair of images whose thumbnails correlate by `least` or more; each pair once, with its best mirror.
+
+    Images without contrast have no correlation with anything. Time grows with the square of N: 7,023 images take
+    seconds; memory holds one kilobyte for each image and one block of 1,024 rows.
+
+    Args:
+        thumbnails_u8: (N, 64, 64) uint8, may be a memory map.
+        least: least correlation, 0..1.
+        mirrored: whether mirror images and half turns count.
+        check: called now and then; what it raises ends the search.
+    """
+    index = _unit_rows(_shrink(thumbnails_u8))
+    best: dict[tuple[int, int], NearPair] = {}
+    for name, (rows, columns) in _MIRRORS.items():
+        if name != "none" and not mirrored:
+            continue
+        for first, second in _candidates(index, rows, columns, least - _SLACK):
+            check()
+            a = _unit_rows(thumbnails_u8[first])
+            b = _unit_rows(thumbnails_u8[second][:, ::rows, ::columns])
+            correlation = np.einsum("nd,nd->n", a, b)
+            for k in np.flatnonzero(correlation >= least):
+                pair = NearPair(int(first[k]), int(second[k]), round(float(correlation[k]), 5), name)
+                known = best.get((pair.first, pair.second))
+                if known is None or pair.correlation > known.correlation:
+                    best[pair.first, pair.second] = pair
+    return [best[key] for key in sorted(best)]
+
+
+def group_pairs(n_images: int, pairs: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    """The number of each image's group, (N,) int64: images joined by a chain of pairs share one.
+
+    Args:
+        n_images: N.
+        pairs: positions of images that belong together.
+    """
+    parent = list(range(n_images))
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for first, second in pairs:
+        a, b = root(first), root(second)
+        parent[max(a, b)] = min(a, b)
+    return np.array([root(node) for node in range(n_images)], dtype=np.int64)
+
+
+def _shrink(thumbnails_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(N, 16, 16) float32 means of 4 x 4 pixels, computed in blocks."""
+    index = np.empty((len(thumbnails_u8), _INDEX_PX, _INDEX_PX), dtype=np.float32)
+    step = THUMBNAIL_PX // _INDEX_PX
+    for start in range(0, len(index), _BLOCK):
+        block = thumbnails_u8[start : start + _BLOCK].astype(np.float32)
+        tiles = block.reshape(len(block), _INDEX_PX, step, _INDEX_PX, step)
+        index[start : start + _BLOCK] = tiles.mean(axis=(2, 4))
+    return index
+
+
+def _unit_rows(images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, D) float32 with mean 0 and length 1, so that a product of rows is a correlation; constant images are 0."""
+    rows = images.reshape(len(images), -1).astype(np.float32)
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(np.divide(rows, length, out=np.zeros_like(rows), where=length > 1.0), dtype=np.float32)
+
+
+def _candidates(
+    index: NDArray[np.float32], rows: int, columns: int, least: float
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Positions (first, second), first < second, of pairs above `least` in the index, a block at a time."""
+    turned = index.reshape(-1, _INDEX_PX, _INDEX_PX)[:, ::rows, ::columns].reshape(len(index), -1)
+    for start in range(0, len(index), _BLOCK):
+        block = index[start : start + _BLOCK]
+        for other in range(start, len(index), _BLOCK):
+            first, second = np.nonzero(block @ turned[other : other + _BLOCK].T >= least)
+            first, second = first + start, second + other
+            ordered = first < second
+            for at in range(0, int(ordered.sum()), _BLOCK):
+                yield first[ordered][at : at + _BLOCK], second[ordered][at : at + _BLOCK]

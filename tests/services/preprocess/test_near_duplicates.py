@@ -1,0 +1,78 @@
+import cv2
+import numpy as np
+import pytest
+
+from services.preprocess.near_duplicates import find_near_pairs, group_pairs, make_thumbnail
+
+
+def scan(seed, shape=(300, 260)):
+    """(H, W) uint8: smooth blobs, no symmetry, as different from other seeds as one slice from another."""
+    noise = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    blurred = cv2.GaussianBlur(noise, (0, 0), 18)
+    return np.clip(128 + blurred / blurred.std() * 40, 0, 255).astype(np.uint8)
+
+
+def pairs_of(*images, **options):
+    return find_near_pairs(np.stack([make_thumbnail(image) for image in images]), 0.985, **options)
+
+
+def jpeg(pixels, quality):
+    return cv2.imdecode(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: cv2.resize(x, (140, 170), interpolation=cv2.INTER_AREA),
+        lambda x: (x * 0.5 + 40).astype(np.uint8),
+        lambda x: jpeg(x, 30),
+        lambda x: cv2.GaussianBlur(x, (0, 0), 1.5),
+    ],
+    ids=["smaller", "darker", "recompressed", "blurred"],
+)
+def test_the_same_scan_is_found_whatever_was_done_to_the_file(change):
+    (pair,) = pairs_of(scan(0), scan(1), change(scan(0)))
+    assert (pair.first, pair.second, pair.mirror) == (0, 2, "none")
+
+
+@pytest.mark.parametrize(
+    ("turn", "name"),
+    [
+        (lambda x: x[:, ::-1], "left-right"),
+        (lambda x: x[::-1], "top-bottom"),
+        (lambda x: x[::-1, ::-1], "half-turn"),
+    ],
+)
+def test_a_mirror_image_is_found_and_named_unless_mirrors_do_not_count(turn, name):
+    images = (scan(0), np.ascontiguousarray(turn(scan(0))))
+    (pair,) = pairs_of(*images)
+    assert pair.mirror == name
+    assert pair.correlation == pytest.approx(1.0, abs=0.002)
+    assert pairs_of(*images, mirrored=False) == []
+
+
+def test_different_scans_and_blank_images_are_no_pairs():
+    blank = np.zeros((300, 260), np.uint8)
+    assert pairs_of(*[scan(seed) for seed in range(12)], blank, blank, blank + 9) == []
+
+
+def test_pairs_do_not_depend_on_blocks(monkeypatch):
+    images = [scan(seed % 7) for seed in range(23)]
+    whole = pairs_of(*images)
+    monkeypatch.setattr("services.preprocess.near_duplicates._BLOCK", 5)
+    assert pairs_of(*images) == whole
+    assert {(pair.first, pair.second) for pair in whole} == {
+        (a, b) for a in range(23) for b in range(a + 1, 23) if a % 7 == b % 7
+    }
+
+
+def test_a_check_can_end_the_search():
+    def stop():
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        pairs_of(scan(0), scan(0), check=stop)
+
+
+def test_groups_are_the_chains_of_pairs():
+    assert group_pairs(6, [(0, 2), (4, 2), (1, 5)]).tolist() == [0, 1, 0, 3, 0, 1]
