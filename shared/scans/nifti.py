@@ -97,7 +97,7 @@ def _choose(volume: Volume, choice: SliceChoice) -> tuple[str, list[int], tuple[
 
 
 def _is_flat(volume: Volume, axis: str, index: int) -> bool:
-    levels = volume.stored.take(index, axis=_NORMALS[axis])
+    levels = volume.slice_at(_NORMALS[axis], index)
     return bool((levels == levels.flat[0]).all())
 
 
@@ -114,7 +114,7 @@ def _check_slice(volume: Volume, axis: str, limits: ScanLimits) -> None:
 
 def _cut(volume: Volume, axis: str, index: int, found: tuple[ScanWarning, ...]) -> ScanSlice:
     normal = _NORMALS[axis]
-    levels = volume.stored.take(index, axis=normal)
+    levels = volume.slice_at(normal, index)
     # (columns, rows) towards right or front, and front or head: both are reversed, then rows come first.
     pixels = render(levels[::-1, ::-1].T, volume.window, volume.slope, volume.intercept)
     width_mm, height_mm = (size for at, size in enumerate(volume.spacing_mm) if at != normal)

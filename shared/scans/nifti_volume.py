@@ -26,6 +26,7 @@ from shared.scans.windowing import Window, find_window
 
 _HEADER_BYTES: Final = 544
 """A NIfTI-2 header and the four bytes that announce extensions; a NIfTI-1 header is shorter."""
+_CHUNK_BYTES: Final = 65_536
 _TEXTS: Final = ("descrip", "aux_file", "intent_name", "db_name", "data_type")
 _MM: Final = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
@@ -54,6 +55,11 @@ class Volume:
     has_orientation: bool
     dropped: tuple[str, ...]
 
+    def slice_at(self, normal: int, index: int) -> NDArray[Any]:
+        """Stored levels (2-D) of the slice at `index` of the axis `normal`, 0..2; a view (`take` would copy it all)."""
+        levels: NDArray[Any] = np.moveaxis(self.stored, normal, 0)[index]
+        return levels
+
 
 def open_volume(data: bytes, limits: ScanLimits, *, single: bool = False) -> Volume:
     """The volume in a NIfTI file, plain or gzipped.
@@ -75,18 +81,17 @@ def open_volume(data: bytes, limits: ScanLimits, *, single: bool = False) -> Vol
 
     logging.getLogger("nibabel").setLevel(logging.CRITICAL + 1)  # its lines repeat fields of the file
     warnings.filterwarnings("ignore", module=r"nibabel(\..*)?$")
-    head = _unpack(data, _HEADER_BYTES) if data[:2] == GZIP else data[:_HEADER_BYTES]
+    head = bytes(_unpack(data, _HEADER_BYTES)) if data[:2] == GZIP else data[:_HEADER_BYTES]
     is_second = head[4:6] == b"n+" or head[4:6] == b"ni"
     header_class = library.Nifti2Header if is_second else library.Nifti1Header
     header = header_class.from_fileobj(io.BytesIO(head[: header_class.template_dtype.itemsize]))
     shape = _check_shape(header, single=single)
     dtype, offset = _check_voxels(header, shape, limits)
     n_bytes = offset + math.prod(shape) * dtype.itemsize
-    if data[:2] == GZIP:
-        data = _unpack(data, n_bytes)
-    if len(data) < n_bytes:
+    voxels = _unpack(data, n_bytes) if data[:2] == GZIP else data
+    if len(voxels) < n_bytes:
         raise ScanTruncated("The NIfTI file ends inside its voxels; copy or export it again.")
-    levels = np.frombuffer(data, dtype, count=math.prod(shape), offset=offset).reshape(shape, order="F")
+    levels = np.frombuffer(voxels, dtype, count=math.prod(shape), offset=offset).reshape(shape, order="F")
     _check_finite(levels)
     affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
@@ -110,12 +115,19 @@ def open_volume(data: bytes, limits: ScanLimits, *, single: bool = False) -> Vol
     )
 
 
-def _unpack(data: bytes, n_bytes: int) -> bytes:
+def _unpack(data: bytes, n_bytes: int) -> bytearray:
     """The first `n_bytes` of a gzip, however much it would unpack to; its checksum is tested where its end is near."""
+    unpacker = zlib.decompressobj(wbits=31)
+    unpacked = bytearray()
     try:
-        unpacker = zlib.decompressobj(wbits=31)
-        unpacked = unpacker.decompress(data, n_bytes)
-        unpacker.decompress(unpacker.unconsumed_tail, 65_536)
+        for at in range(0, len(data), _CHUNK_BYTES):
+            piece = data[at : at + _CHUNK_BYTES]
+            while piece and len(unpacked) < n_bytes:
+                unpacked += unpacker.decompress(piece, n_bytes - len(unpacked))
+                piece = unpacker.unconsumed_tail
+            if len(unpacked) == n_bytes:
+                unpacker.decompress(piece + data[at + _CHUNK_BYTES : at + 2 * _CHUNK_BYTES], _CHUNK_BYTES)
+                break
     except zlib.error as error:
         raise ScanDamaged("The gzip is damaged; compress the NIfTI file again.") from error
     return unpacked

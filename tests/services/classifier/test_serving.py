@@ -9,6 +9,7 @@ from services.preprocess.reading import ImageTooLarge, ImageTooSmall
 from shared.artifacts.store import Artifact
 from shared.errors import SynthMRIError
 from shared.settings import Settings
+from tests.support.scan_files import dicom_file
 
 MODEL = Artifact("mdl-1", "model", "classifier", "mine", "team-a", None, None, "", {}, 0.0)
 
@@ -38,3 +39,7 @@ def test_an_image_beyond_the_limits_of_the_settings_is_refused(
     data = cv2.imencode(".png", np.zeros((40, 40), np.uint8))[1].tobytes()
     with pytest.raises(error):
         serving.classify(OneModel(), "team-a", data, None, explain=False)
+
+
+def test_a_dicom_slice_is_not_asked_for_its_colour_as_a_picture() -> None:
+    assert not serving.has_colour(dicom_file())
