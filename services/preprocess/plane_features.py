@@ -7,8 +7,15 @@ mean and their absolute difference, so that a face turned to the left and one tu
 the difference says how symmetric the head is: small in axial and coronal slices, large in sagittal ones. And the
 aspect of the head, which the stretching removed, is added as one number.
 
-Of the features tried on the Nickparvar data set this one won; thumbnails, projection profiles, outlines, symmetry
-measures, Fourier spectra, and gradients of the whole image instead of the head, were worse.
+Of the features tried on the Nickparvar data set this one won. Agreement with the 297 labelled Training images when a
+5-fold share of them names the clusters of all 5,712 (three of the 297 labels are not what the image shows):
+
+    symmetry measures, Fourier spectrum       0.86, 0.86      thumbnail of the image, of the head    0.91, 0.94
+    projection profiles, outline of the head  0.89, 0.94      thumbnail of the head with mirror      0.95
+    gradients of the image, of the head       0.99, 0.98      this feature                           0.99
+
+Gradients of the whole image do as well on a set (six clusters), but name 97 % of single images by the nearest of 1,311
+labelled ones where this feature names 99.9 %; and only with it does HDBSCAN find three clusters that are the planes.
 """
 
 from functools import lru_cache

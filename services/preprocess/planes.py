@@ -17,12 +17,15 @@ from services.preprocess.plane_features import FEATURES
 from services.preprocess.plane_prototypes import PLANES, load_prototypes, weigh_planes
 from shared.errors import InvalidInput
 
+__all__ = ["FEATURES", "PlaneAssignment", "PlaneCluster", "PlaneResult", "UnknownPlane", "assign_planes", "predict_plane"]
+
 NOISE = -1
 SMALLEST_CLUSTERED = 150
 """Sets of fewer images are not clustered: in 100 images HDBSCAN was seen to take two planes for one cluster."""
 
 _PURE = 0.8
 _N_COMPONENTS = 40
+_BLOCK_ROWS = 8192
 
 How = Literal["label", "cluster", "neighbours", "prototype"]
 NamedBy = Literal["labels", "prototypes", "both"]
@@ -127,11 +130,12 @@ def assign_planes(
         codes[row], confidence[row], how[row] = code, 1.0, "label"
 
     known, unknown = np.flatnonzero(codes >= 0), np.flatnonzero(codes < 0)
-    if len(unknown):
-        references = np.vstack([prototypes, features[known]])
-        weights, nearest = weigh_planes(features[unknown], references, np.append(prototype_codes, codes[known]))
-        codes[unknown], confidence[unknown] = weights.argmax(axis=1), weights.max(axis=1)
-        how[unknown[nearest < len(prototypes)]] = "prototype"
+    references = np.vstack([prototypes, features[known]])
+    reference_codes = np.append(prototype_codes, codes[known])
+    for rows in np.array_split(unknown, len(unknown) // _BLOCK_ROWS + 1):
+        weights, nearest = weigh_planes(features[rows], references, reference_codes)
+        codes[rows], confidence[rows] = weights.argmax(axis=1), weights.max(axis=1)
+        how[rows[nearest < len(prototypes)]] = "prototype"
     assignments = [
         PlaneAssignment(PLANES[code], round(float(sure), 4), way, int(number))
         for code, sure, way, number in zip(codes, confidence, how, numbers, strict=True)
