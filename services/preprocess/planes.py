@@ -17,7 +17,15 @@ from services.preprocess.plane_features import FEATURES
 from services.preprocess.plane_prototypes import PLANES, load_prototypes, weigh_planes
 from shared.errors import InvalidInput
 
-__all__ = ["FEATURES", "PlaneAssignment", "PlaneCluster", "PlaneResult", "UnknownPlane", "assign_planes", "predict_plane"]
+__all__ = [
+    "FEATURES",
+    "PlaneAssignment",
+    "PlaneCluster",
+    "PlaneResult",
+    "UnknownPlane",
+    "assign_planes",
+    "predict_plane",
+]
 
 NOISE = -1
 SMALLEST_CLUSTERED = 150
