@@ -20,8 +20,8 @@ from shared.errors import Forbidden, InvalidInput, QueueUnavailable, RateLimited
 _OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/openapi.json", "/docs"})
 _OPEN_PREFIX: Final = "/docs/"
 _READ_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-# Classifying stores nothing, so whoever may read may classify, with or without Redis.
-_READS_BY_POST: Final = frozenset({"/classify"})
+# These store nothing, so whoever may read may ask, with or without Redis.
+_READS_BY_POST: Final = frozenset({"/classify", "/plane"})
 _LOG_IN: Final = {"WWW-Authenticate": 'Bearer realm="synthmri"'}
 
 

@@ -1,6 +1,7 @@
 """Commands that start work; each waits with a progress bar unless told not to."""
 
 import base64
+import csv
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,14 +32,40 @@ def add_commands(app: typer.Typer) -> None:
 def preprocess(
     ctx: typer.Context,
     image_set: str,
-    recipe: Annotated[str, typer.Option(help="rigorous, study, or an object as JSON.")] = "rigorous",
+    recipe: Annotated[str | None, typer.Option(help="rigorous (the default), study, or an object as JSON.")] = None,
+    selection: Annotated[
+        Path | None, typer.Option(help="CSV of exactly these images: image (or image_id), and rotation_deg if turned.")
+    ] = None,
+    replay: Annotated[str | None, typer.Option(help="Repeat what made this preprocessed set.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Leave this image out; repeat for several.")] = None,
+    relabel: Annotated[list[str] | None, typer.Option(help="image=class, where the folder is wrong.")] = None,
     field: Fields = None,
     wait: Wait = True,
 ) -> None:
     """Make square gray images of one size from a raw set."""
-    chosen = json.loads(recipe) if recipe.startswith("{") else recipe
+    fields: dict[str, Any] = {
+        "selection": _read_selection(selection) if selection else None,
+        "replay": replay,
+        "exclude": exclude or [],
+        "relabel": _read_fields(relabel),
+        **_read_fields(field),
+    }
+    chosen = json.loads(recipe) if recipe and recipe.startswith("{") else recipe
     with connected(ctx) as platform:
-        _finish(platform, platform.preprocess(image_set, chosen, **_read_fields(field)), wait=wait)
+        _finish(platform, platform.preprocess(image_set, chosen, **fields), wait=wait)
+
+
+def _read_selection(path: Path) -> list[dict[str, Any]]:
+    """The rows of a selection: images by name or by file name without ending, with the angle of each, degrees."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    name = next((column for column in ("image", "image_id", "name") if rows and column in rows[0]), None)
+    if name is None:
+        raise typer.BadParameter(f"{path} needs a header with `image` (or `image_id`), and at least one row.")
+    try:
+        return [{"image": row[name], "rotation_deg": int(row.get("rotation_deg") or 0)} for row in rows]
+    except ValueError as error:
+        raise typer.BadParameter(f"{path} has a rotation_deg that is no whole number of degrees: {error}.") from error
 
 
 def train_diffusion(

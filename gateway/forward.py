@@ -54,6 +54,7 @@ class Forwarded:
 
 FORWARDED: Final = (
     Forwarded("POST", "/preprocess", "preprocess"),
+    Forwarded("POST", "/plane", "preprocess", limit="image_max_bytes"),
     Forwarded("POST", "/models/diffusion", "generator"),
     Forwarded("POST", "/generate", "generator"),
     Forwarded("POST", "/evaluate", "evaluator"),

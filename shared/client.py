@@ -128,8 +128,8 @@ class SynthMRI:
 
     # Work. Each of these returns the job.
 
-    def preprocess(self, image_set: str, recipe: str | Json = "rigorous", **fields: Any) -> Json:
-        """Make square gray images of one size."""
+    def preprocess(self, image_set: str, recipe: str | Json | None = None, **fields: Any) -> Json:
+        """Make square gray images of one size; fields are selection, replay, exclude, relabel, name and others."""
         return self._start("/preprocess", {"image_set": image_set, "recipe": recipe, **fields})
 
     def train_diffusion(self, image_set: str, tumour_class: str | None = None, **fields: Any) -> Json:

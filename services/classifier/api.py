@@ -7,16 +7,11 @@ from fastapi import APIRouter, Depends, File, Query, Response, UploadFile
 from services.classifier import service, serving
 from services.classifier.requests import ScenarioRequest, TrainRequest
 from shared.app import caller, create_service_app
-from shared.errors import TooLarge
 from shared.jobs.submission import Caller
-from shared.settings import get_settings
 from shared.texts import Identifier
+from shared.uploads import read_image_file
 
 router = APIRouter(tags=["classifier"])
-
-
-class ImageFileTooLarge(TooLarge):
-    """The uploaded image has more bytes than the platform accepts."""
 
 
 @router.post("/models/classifier", status_code=202)
@@ -53,11 +48,7 @@ def classify(
 
     The slice is prepared exactly as the classifier's training images were. For research only: not a medical device.
     """
-    limit = get_settings().image_max_bytes
-    data = file.file.read(limit + 1)
-    if len(data) > limit:
-        raise ImageFileTooLarge(f"The image has more than {limit} bytes; send a single slice.")
-    return serving.classify(serving.warm_models(), who.owner, data, model, explain=explain)
+    return serving.classify(serving.warm_models(), who.owner, read_image_file(file), model, explain=explain)
 
 
 app = create_service_app("classifier", router)

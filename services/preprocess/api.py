@@ -1,8 +1,8 @@
-"""The private HTTP edge of the preprocess service: `POST /preprocess`."""
+"""The private HTTP edge of the preprocess service: `POST /preprocess` and `POST /plane`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, File, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.preprocess import service
@@ -11,6 +11,7 @@ from shared.app import caller, create_service_app
 from shared.jobs.submission import Caller
 from shared.texts import Identifier, ImageName, Name
 from shared.tumour import TumourClass
+from shared.uploads import read_image_file
 
 router = APIRouter()
 
@@ -72,6 +73,20 @@ def preprocess(request: PreprocessRequest, who: Annotated[Caller, Depends(caller
     raw scanner values, and on a single 8-bit slice they cut into tumours and leave skull behind.
     """
     return service.start_preprocessing(who, request.model_dump(mode="json")).response()
+
+
+@router.post("/plane", tags=["preprocess"])
+def plane(
+    who: Annotated[Caller, Depends(caller)],  # noqa: ARG001 only callers with a key are answered
+    file: Annotated[
+        UploadFile, File(description="One MRI slice: JPEG, PNG, TIFF, BMP, DICOM or a NIfTI file of one slice.")
+    ],
+) -> dict[str, Any]:
+    """Say in which imaging plane one MRI slice lies, as the planes of a set are found where nobody named any.
+
+    `confidence`, 0..1, is the estimated probability that the plane is right. The image is not stored.
+    """
+    return service.predict_plane_of(read_image_file(file))
 
 
 app = create_service_app("preprocess", router)

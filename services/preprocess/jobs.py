@@ -5,7 +5,6 @@
 A shard leaves its findings in a blob and only that blob's hash in its row.
 """
 
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,18 +22,16 @@ from services.preprocess.near_duplicates import find_near_pairs
 from services.preprocess.pipeline import encode_image, prepare_pixels
 from services.preprocess.plan import Plan, Planned, follow_record, make_plan, references_for
 from services.preprocess.planes import PlaneResult, assign_planes
-from services.preprocess.reading import READING_ERRORS, GrayImage, read_gray
+from services.preprocess.reading import READING_ERRORS
 from services.preprocess.recipe import Recipe
 from services.preprocess.selection import Drop
 from services.preprocess.service import MEASURE, PREPARE, SELECT
 from services.preprocess.settings import get_preprocess_settings
+from services.preprocess.sources import get_json, get_result, put_json, raw_images, read_blob
 from services.preprocess.steps import NearDuplicates
-from shared.artifacts.annotations import BY_USER, annotated_images
-from shared.artifacts.store import Artifact
-from shared.database import get_database
+from shared.artifacts.annotations import BY_USER
 from shared.errors import InvalidInput
 from shared.jobs.runner import Execution
-from shared.settings import get_settings
 
 T = TypeVar("T")
 
@@ -219,49 +216,19 @@ def _in_threads(
     quota: int | None = None,
 ) -> list[T]:
     """What `work` makes of each image, in order; progress counts images, scaled to `quota` if one is given."""
-    cv2.setNumThreads(1)  # the pool below is the parallelism; OpenCV's own threads would only compete with it
+    from threadpoolctl import threadpool_limits
+
+    cv2.setNumThreads(1)  # the pool below is the parallelism; the libraries' own threads would only compete with it
     quota = len(images) if quota is None else quota
     results: list[T] = []
     pool = ThreadPoolExecutor(get_preprocess_settings().threads)
-    try:
-        for done, result in enumerate(pool.map(lambda image: work(execution, image), images), start=1):
-            results.append(result)
-            execution.progress.update(done * quota // len(images), quota)
-            execution.progress.raise_if_cancelled()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with threadpool_limits(1):
+        try:
+            for done, result in enumerate(pool.map(lambda image: work(execution, image), images), start=1):
+                results.append(result)
+                execution.progress.update(done * quota // len(images), quota)
+                execution.progress.raise_if_cancelled()
+        finally:
+            pool.shutdown(cancel_futures=True)
     execution.progress.update(quota, quota)
     return results
-
-
-def get_result(execution: Execution, key: str) -> Any:
-    """The value that the only shard with a result of this name left in a blob."""
-    return get_json(execution, next(result[key] for result in execution.results if key in result))
-
-
-def raw_images(execution: Execution) -> list[dict[str, Any]]:
-    """The images of the raw set, with people's corrections."""
-    raw = raw_set(execution)
-    return annotated_images(get_database(), raw, execution.artifacts.manifest(raw)["images"])
-
-
-def raw_set(execution: Execution) -> Artifact:
-    """The set that is preprocessed."""
-    return execution.artifacts.get(execution.request["image_set"], execution.owner, "image_set")
-
-
-def read_blob(execution: Execution, sha256: str) -> GrayImage:
-    """The decoded image of this hash."""
-    settings = get_settings()
-    data = execution.objects.get_blob(sha256)
-    return read_gray(data, max_pixels=settings.image_max_pixels, min_side_px=settings.image_min_side_px)
-
-
-def put_json(execution: Execution, value: Any) -> str:
-    """Store a JSON value; its hash."""
-    return execution.objects.put_blob(json.dumps(value, allow_nan=False, separators=(",", ":")).encode())
-
-
-def get_json(execution: Execution, sha256: str) -> Any:
-    """The JSON value of this hash."""
-    return json.loads(execution.objects.get_blob(sha256))

@@ -12,12 +12,12 @@ from services.preprocess.duplicates import Copies, find_copies, find_label_confl
 from services.preprocess.figures import draw_figures
 from services.preprocess.findings import Example, Findings, MatchPicture, Pictures
 from services.preprocess.intensity import count_levels
-from services.preprocess.jobs import get_json, get_result, raw_set, read_blob
 from services.preprocess.near_duplicates import NearPair
 from services.preprocess.recipe import Recipe
 from services.preprocess.report import build_report, write_page, write_table
 from services.preprocess.result_names import name_results
 from services.preprocess.selection import Drop, describe_leak
+from services.preprocess.sources import get_json, get_result, raw_set, read_blob
 from shared.artifacts.store import Artifact, DraftArtifact
 from shared.errors import InvalidInput
 from shared.jobs.runner import Execution

@@ -11,6 +11,7 @@ from shared.artifacts.store import Artifact, ArtifactStore, get_artifacts
 from shared.errors import InvalidInput
 from shared.jobs.submission import Accepted, Caller, submit
 from shared.objects import get_objects
+from shared.settings import get_settings
 
 MEASURE, SELECT, PREPARE = range(3)
 """The stages of a job; the finishing step follows."""
@@ -67,6 +68,22 @@ def start_preprocessing(caller: Caller, request: dict[str, Any]) -> Accepted:
         raise EmptyImageSet(f"The image set {raw.id} has no image: upload some first.")
     resolved = _resolve(artifacts, caller, request, names)
     return submit(caller, "preprocess", resolved, shards=_shards(len(names)), total=2 * len(names), unit="image pass")
+
+
+def predict_plane_of(data: bytes) -> dict[str, Any]:
+    """The imaging plane of one image that belongs to no set.
+
+    Raises:
+        UnreadableImage, UnsupportedImage, ImageTooLarge, ImageTooSmall: the file cannot be used; see `reading`.
+    """
+    from services.preprocess.plane_features import FEATURES, plane_features
+    from services.preprocess.planes import predict_plane
+    from services.preprocess.reading import read_gray
+
+    settings = get_settings()
+    gray = read_gray(data, max_pixels=settings.image_max_pixels, min_side_px=settings.image_min_side_px)
+    found = predict_plane(plane_features(gray.pixels_u8))
+    return {"plane": found.plane, "confidence": found.confidence, "how": found.how, "features": FEATURES}
 
 
 def _resolve(artifacts: ArtifactStore, caller: Caller, request: dict[str, Any], names: list[str]) -> dict[str, Any]:

@@ -3,82 +3,16 @@
 Each speed is a ratio against something run in the same minute, because machines differ and are noisy.
 """
 
-import io
-import os
-import platform as machine
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Callable
 
-import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
-from deploy.embedded.phantoms import write_phantoms
+from tests.bench.timing import fastest_s
 from tests.e2e.embedded_platform import make_platform, remove_platform
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-OUTPUT = Path("bench-output")
-
-
-@pytest.fixture(scope="module")
-def table() -> Iterator[list[tuple[str, str, str]]]:
-    """Rows (what, measured, bar), written at the end."""
-    rows: list[tuple[str, str, str]] = []
-    yield rows
-    OUTPUT.mkdir(exist_ok=True)
-    head = f"{machine.processor() or machine.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}"
-    lines = [f"Measured by `make bench` on {head}.", "", "| what | measured | bar |", "|---|---|---|"]
-    text = "\n".join([*lines, *(f"| {what} | {value} | {bar} |" for what, value, bar in rows)]) + "\n"
-    (OUTPUT / "bench.md").write_text(text)
-    print("\n" + text)
-
-
-def fastest_s(action: Callable[[], object], n: int = 3) -> float:
-    """Seconds of the fastest of n runs, which noise can only make longer."""
-    times = []
-    for _ in range(n):
-        began = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - began)
-    return min(times)
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
-    folder = tmp_path_factory.mktemp("phantoms")
-    write_phantoms(folder, n_training=24, n_testing=1, seed=0)
-    images = []
-    for path in sorted(folder.rglob("*.*")):
-        out = io.BytesIO()
-        Image.open(path).convert("L").resize((512, 512)).save(out, "JPEG", quality=90)
-        images.append(out.getvalue())
-    return images
-
-
-def test_preprocess_against_a_bare_loop(files: list[bytes], table: list[tuple[str, str, str]]) -> None:
-    from services.preprocess.pipeline import encode_image, prepare_pixels
-    from services.preprocess.reading import read_gray
-    from services.preprocess.recipe import Recipe
-
-    recipe = Recipe.parse("rigorous")
-    cv2.setNumThreads(1)
-
-    def bare(data: bytes) -> None:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-        equal = cv2.createCLAHE(2.0, (8, 8)).apply(pixels)
-        cv2.imencode(".png", cv2.resize(equal, (256, 256), interpolation=cv2.INTER_AREA))
-
-    def ours(data: bytes) -> None:
-        encode_image(prepare_pixels(read_gray(data).pixels_u8, recipe).pixels_u8, recipe)
-
-    with ThreadPoolExecutor(2) as pool:
-        ratio = fastest_s(lambda: list(pool.map(ours, files))) / fastest_s(lambda: list(pool.map(bare, files)))
-    table.append(("preprocess, against a bare decode-CLAHE-resize-encode loop", f"{ratio:.2f} x", "1.5 x"))
-    assert ratio < 3
 
 
 def test_sampling_outside_the_network(table: list[tuple[str, str, str]]) -> None:

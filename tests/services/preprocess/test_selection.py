@@ -69,10 +69,6 @@ CONFLICT = [
     measurement("n", tumour_class="notumor", pixel_hash="1"),
     measurement("x"),
 ]
-    measurement("g", pixel_hash="1"),
-    measurement("n", tumour_class="notumor", pixel_hash="1"),
-    measurement("x"),
-]
 
 
 def test_equal_images_with_two_classes_must_be_settled():
