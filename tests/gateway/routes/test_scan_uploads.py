@@ -9,6 +9,7 @@ from PIL import Image
 from pydicom import uid
 from pydicom.encaps import encapsulate
 
+from shared.client import SynthMRI
 from shared.scans.content import ScanLimits
 from shared.scans.dicom import read_dicom
 from tests.gateway.pictures import picture, png_header, zip_of
@@ -165,3 +166,13 @@ def test_a_volume_may_be_larger_than_an_image(gateway, keys, settings, monkeypat
     assert post_zip(gateway, keys, zip_of({"glioma/a.nii": nifti_file(VOLUME, packed=False)})).status_code == 201
     problem = post_zip(gateway, keys, zip_of({"glioma/a.tiff": picture(size=(200, 200), image_format="TIFF")}))
     assert problem.json()["code"] == "image_file_too_large"
+
+
+def test_the_client_asks_for_slices(gateway, keys, tmp_path):
+    (tmp_path / "scans" / "glioma").mkdir(parents=True)
+    (tmp_path / "scans" / "glioma" / "head.nii.gz").write_bytes(nifti_file(VOLUME))
+    key = keys["alice"]["Authorization"].removeprefix("Bearer ")
+    with SynthMRI(str(gateway.base_url), key) as client:
+        made = client.upload(tmp_path / "scans", axis="coronal", slices=9)
+        (item,) = client.images(made["id"])
+    assert (item["name"], item["plane"]) == ("glioma/head.nii.gz.coronal-009.png", "coronal")

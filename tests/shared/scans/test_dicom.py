@@ -4,15 +4,18 @@ import io
 import json
 import re
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pydicom import uid
+from pydicom import dcmread, uid
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
+from pydicom.pixels import apply_voi_lut
 from pydicom.sequence import Sequence
 
 from shared.scans import errors
@@ -137,6 +140,19 @@ def test_jpeg_and_jpeg_2000_are_decoded():
     np.testing.assert_array_equal(shown, pixels)
     shown = read(compressed("JPEG", uid.JPEGBaseline8Bit, pixels, WindowCenter=128, WindowWidth=256)).pixels_u8
     assert np.abs(shown.astype(int) - pixels).mean() < 2
+
+
+ENCODINGS = ("", "_RLE", "_bigendian", "_expb", "_implicit", "_jp2klossless", "_padded")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_scanners_own_slice_in_every_encoding(encoding):
+    """MR_small comes with pydicom, whose own windowing maps onto the range of the stored type, 16 bits with a sign."""
+    scan = read(Path(get_testdata_file(f"MR_small{encoding}.dcm", download=False)).read_bytes())
+    plain = dcmread(get_testdata_file("MR_small.dcm", download=False))
+    expected = (apply_voi_lut(plain.pixel_array, plain) + 32768) / 65535 * 255
+    np.testing.assert_allclose(scan.pixels_u8, expected, atol=0.51)
+    assert (scan.plane, scan.parameters["window"]["source"], scan.warnings) == ("axial", "tag", ())
 
 
 def test_nothing_of_the_patient_is_kept():
