@@ -57,7 +57,7 @@ def pack(features: Sequence[ImageFeatures]) -> bytes:
     """The features of one shard as the bytes of an .npz file."""
     buffer = io.BytesIO()
     n_plane = len(features[0].plane) if features else 0
-    np.savez_compressed(
+    np.savez(
         buffer,
         thumbnails=np.stack([f.thumbnail_u8 for f in features])
         if features

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+_EXACT_IN_FLOAT32 = 2**24  # OpenCV counts in float32
+
 
 def equalise_adaptively(pixels_u8: NDArray[np.uint8], clip_limit: float = 2.0, tile: int = 8) -> NDArray[np.uint8]:
     """The image with its contrast raised tile by tile, as in Zuiderveld 1994 (Graphics Gems IV, VIII.5).
@@ -31,7 +33,9 @@ def count_levels(pixels_u8: NDArray[np.uint8]) -> NDArray[np.int64]:
     Args:
         pixels_u8: (H, W) uint8, gray levels 0..255.
     """
-    return np.bincount(pixels_u8.ravel(), minlength=256)
+    if pixels_u8.size >= _EXACT_IN_FLOAT32:
+        return np.bincount(pixels_u8.ravel(), minlength=256)
+    return cv2.calcHist([np.ascontiguousarray(pixels_u8)], [0], None, [256], [0, 256]).ravel().astype(np.int64)
 
 
 def cumulative_shares(histograms: NDArray[np.integer]) -> NDArray[np.float64]:

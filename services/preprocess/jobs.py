@@ -29,10 +29,11 @@ from services.preprocess.service import MEASURE, PREPARE, SELECT
 from services.preprocess.settings import get_preprocess_settings
 from services.preprocess.sources import get_json, get_result, put_json, raw_images, read_blob
 from services.preprocess.steps import NearDuplicates
-from shared.artifacts.annotations import BY_USER
 from shared.errors import InvalidInput
 from shared.jobs.runner import Execution
 
+FROM_FILE = "file"
+"""The `plane_source` of an image whose file said in which plane it lies."""
 T = TypeVar("T")
 
 
@@ -162,7 +163,7 @@ def _annotate(
             image,
             tumour_class=relabel.get(image.name, image.tumour_class),
             plane=said[image.name].get("plane"),
-            plane_source=said[image.name].get("plane_source") or (BY_USER if said[image.name].get("plane") else None),
+            plane_source=said[image.name].get("plane_source") or (FROM_FILE if said[image.name].get("plane") else None),
             group=said[image.name].get("group"),
         )
         for image in measured
