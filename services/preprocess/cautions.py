@@ -18,7 +18,7 @@ from services.preprocess.recipe import Recipe
 from shared.tumour import Split
 
 _SIZE_SHARE_GAP = 0.5
-_ABSENT, _PRESENT = 0.02, 0.1  # shares: a plane below the first is as good as missing, above the second it is there
+_ABSENT, _PRESENT = 0.05, 0.2  # shares: a plane below the first is as good as missing, above the second it is there
 _SHOWN = 5
 
 

@@ -1,14 +1,23 @@
 """Figures 3 and 6: examples of each class and plane, and the steps of the preparation on one image of each class."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.preprocess.analysis import UNKNOWN
 from services.preprocess.bias_field import remove_bias_field
-from services.preprocess.figure_style import FONT_PT, INK, WIDTH_IN, in_order, new_figure, shorten, show_image
+from services.preprocess.figure_style import (
+    FONT_PT,
+    INK,
+    WIDTH_IN,
+    fit_longest,
+    in_order,
+    new_figure,
+    shorten,
+    show_image,
+)
 from services.preprocess.findings import Example, Pictures
 from services.preprocess.geometry import mirror, rotate
 from services.preprocess.intensity import cumulative_shares, equalise_adaptively, match_levels
@@ -21,6 +30,8 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 _ASIDE = "*"
+_MOST_PX = 1024
+"""Steps are shown at native size up to this; N4 on a 50-megapixel slice would take minutes and gigabytes."""
 
 
 def one_of_each_class(examples: Sequence[Example], *, turned: bool = False) -> list[Example]:
@@ -82,8 +93,9 @@ def draw_steps(pictures: Pictures, recipe: Recipe) -> "Figure":
     for i, (example, steps) in enumerate(zip(examples, rows, strict=True)):
         for j, (name, pixels_u8) in enumerate(steps.items()):
             show_image(grid[i, j], pixels_u8, name if i == 0 else "")
-            if j == len(steps) - 1 or j == 0:
-                grid[i, j].set_xlabel(f"{pixels_u8.shape[1]} × {pixels_u8.shape[0]}", fontsize=FONT_PT, labelpad=2)
+            if j in (0, len(steps) - 1):
+                height, width = (example.raw_u8 if j == 0 else pixels_u8).shape
+                grid[i, j].set_xlabel(f"{width} × {height}", fontsize=FONT_PT, color=INK, labelpad=2)
             elif name == "turned":
                 grid[i, j].set_xlabel(_say_turn(example), fontsize=FONT_PT, color=INK, labelpad=2)
         _name_row(grid[i, 0], example.tumour_class)
@@ -92,10 +104,10 @@ def draw_steps(pictures: Pictures, recipe: Recipe) -> "Figure":
 
 def _steps(example: Example, pictures: Pictures, recipe: Recipe, *, turned: bool) -> dict[str, Pixels]:
     """The image after each step, by the step's name; the steps build on one another in the recipe's order."""
-    images = {"as uploaded": example.raw_u8}
-    current = example.raw_u8
+    current = fit_longest(example.raw_u8, _MOST_PX)
+    images = {"as uploaded": current}
     if turned:
-        current = images["turned"] = _turn(example)
+        current = images["turned"] = _turn(current, example.parameters)
     work: list[tuple[str, bool, Callable[[Pixels], Pixels]]] = []
     if recipe.bias_field is not None:
         field = recipe.bias_field
@@ -134,9 +146,8 @@ def _is_turned(example: Example) -> bool:
     return any(example.parameters.get(key) for key in ("rotation_deg", "flip_horizontal", "flip_vertical"))
 
 
-def _turn(example: Example) -> Pixels:
-    drawn = example.parameters
-    pixels_u8 = rotate(example.raw_u8, drawn["rotation_deg"]) if drawn.get("rotation_deg") else example.raw_u8
+def _turn(pixels_u8: Pixels, drawn: Mapping[str, Any]) -> Pixels:
+    pixels_u8 = rotate(pixels_u8, drawn["rotation_deg"]) if drawn.get("rotation_deg") else pixels_u8
     horizontal, vertical = bool(drawn.get("flip_horizontal")), bool(drawn.get("flip_vertical"))
     return mirror(pixels_u8, horizontal=horizontal, vertical=vertical)
 
@@ -144,7 +155,6 @@ def _turn(example: Example) -> Pixels:
 def _say_turn(example: Example) -> str:
     drawn = example.parameters
     parts = [f"{drawn.get('rotation_deg', 0):+d}°".replace("-", "−").replace("+0", "0")]
-    parts += [
-        name for key, name in (("flip_horizontal", "left-right"), ("flip_vertical", "top-bottom")) if drawn.get(key)
-    ]
+    if drawn.get("flip_horizontal") or drawn.get("flip_vertical"):
+        parts.append("mirrored")
     return ", ".join(parts)

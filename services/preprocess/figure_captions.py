@@ -16,14 +16,13 @@ CAPTIONS = {
     "prepared-levels": "Gray levels of up to 100 prepared Training images of each class, drawn as in figure 4. The "
     "gray line is the mean of the images as uploaded.",
     "sharpness": "Sharpness: variance of the Laplacian at native size, of all images. Left of the dashed line (50) an "
-    "image counts as blurry.",
+    "image counts as blurry; values below 1 stand at 1.",
     "leaks": "Testing images that show a scan of Training: the Testing image, the Training image turned and resized to "
     "match it, and eight times their absolute difference. r is the correlation of their 64 x 64 thumbnails.",
     "conflicts": "Copies that bear different classes: the first image, the second turned and resized to match it, and "
     "eight times their absolute difference. r is the correlation of their 64 x 64 thumbnails.",
     "planes": "Imaging planes. The clusters that were found and the plane each was given; the share of each plane by "
-    "class; and how sure the planes are that no person gave, with what found them. Left of the dashed line (0.6) one "
-    "should look at them.",
+    "class; and how sure the planes are that no person gave. Left of the dashed line (0.6) they want a look.",
 }
 """By key, in the order of their numbers; the first is figure 1."""
 

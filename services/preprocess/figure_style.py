@@ -171,5 +171,5 @@ def to_pdf(figure: "Figure") -> bytes:
     buffer = io.BytesIO()
     with matplotlib.rc_context({"pdf.fonttype": 42}):
         nothing: dict[str, Any] = dict.fromkeys(("Creator", "Producer", "CreationDate"))
-        figure.savefig(buffer, format="pdf", metadata=nothing)
+        figure.savefig(buffer, format="pdf", dpi=LINE_DPI, metadata=nothing)
     return buffer.getvalue()

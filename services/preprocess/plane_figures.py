@@ -1,6 +1,5 @@
 """Figure 11: the clusters that planes come from, the planes of each class, and how sure they are."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ def draw_planes(images: Sequence[Measurement], found: Mapping[str, Any] | None) 
     sure = [image for image in images if image.plane_confidence is not None]
     parts = [part for part, there in (("clusters", clusters), ("shares", True), ("sure", sure)) if there]
     rows = max(len(in_order(i.tumour_class for i in images)), min(len(clusters), _N_CLUSTERS) + 1)
-    figure = new_figure(1.25 + 0.22 * max(rows, 4), 7.2 if len(parts) > 1 else 3.8)
+    figure = new_figure(1.25 + 0.22 * max(rows, 5), 7.2 if len(parts) > 1 else 3.8)
     panels = dict(zip(parts, figure.subplots(1, len(parts), squeeze=False)[0], strict=True))
     if clusters:
         _draw_clusters(panels["clusters"], clusters, int((found or {}).get("n_noise", 0)))
@@ -81,11 +80,6 @@ def _draw_confidence(axes: "Axes", images: Sequence[Measurement]) -> None:
     for part, colour in ((unsure, INK), (~unsure, NEUTRAL)):
         axes.stairs(np.where(part, counts, 0), edges, fill=True, color=colour)
     axes.axvline(LEAST_CONFIDENCE, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    sources = Counter(image.plane_source or UNKNOWN for image in images).most_common()
-    axes.text(
-        0.03, 0.98, "\n".join(f"{source}: {n:,}" for source, n in sources), transform=axes.transAxes, va="top",
-        fontsize=FONT_PT, color=INK, linespacing=1.3,
-    )  # fmt: skip
     dress(axes, title="c  Confidence", xlabel="confidence of the plane", ylabel="images")
     axes.set_yscale("symlog", linthresh=1)  # bins without an image stand at 0, which a logarithm does not have
     axes.set_yticks([0, *(10**k for k in range(len(str(max(1, counts.max())))))])

@@ -17,6 +17,8 @@ _N_SIZES = 4
 _SIZE_COLOURS = ("#08519C", "#3182BD", "#6BAED6", "#BDD7E7")  # one hue, dark to light: also in gray print
 _REST = "#E6E6E6"
 _LARGEST_PT2 = 260.0
+_MOST_VECTORS = 2000
+"""More circles than this would bloat the PDF; they are pixels there, and all else stays vectors."""
 
 
 def draw_sizes(images: Sequence[Measurement]) -> "Figure":
@@ -40,8 +42,9 @@ def draw_sizes(images: Sequence[Measurement]) -> "Figure":
         dress(axes, title=name, xlabel="width, px")
         axes.annotate(
             f"n = {len(members):,}", (0, 1), (4, -2), xycoords="axes fraction", textcoords="offset points", va="top",
-            fontsize=FONT_PT, color=INK,
+            fontsize=FONT_PT, color=INK, bbox={"color": "white", "alpha": 0.7, "pad": 0.5, "linewidth": 0},
         )  # fmt: skip
+        axes.tick_params(labelleft=axes is panels[0])
         _draw_circles(axes, members, class_colour(name), limits, most)
     panels[0].set_ylabel("height, px", fontsize=FONT_PT, color=INK)
     _explain_circles(panels[-1], most)
@@ -60,14 +63,14 @@ def _draw_circles(
     ordered = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
     areas = [_area(n, most) for _, n in ordered]
     axes.plot(limits, limits, color=INK, linewidth=0.6, linestyle=(0, (4, 3)), zorder=1)
-    # Thousands of circles would bloat the PDF; they are drawn as pixels there, everything else stays vectors.
     axes.scatter(
         [width for (width, _), _ in ordered], [height for (_, height), _ in ordered], s=areas, color=pale(colour),
-        edgecolors=colour, linewidths=0.6, zorder=2, rasterized=True,
+        edgecolors=colour, linewidths=0.6, zorder=2, rasterized=len(ordered) > _MOST_VECTORS,
     )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlim=limits, ylim=limits)
     axes.set_aspect("equal")
-    ticks = [tick for tick in (30, 100, 300, 1000, 3000, 10000) if limits[0] <= tick <= limits[1]]
+    steps = (30, 100, 300, 1000, 3000, 10000) if limits[1] < 30 * limits[0] else (10, 100, 1000, 10000)
+    ticks = [tick for tick in steps if limits[0] <= tick <= limits[1]]
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(FixedLocator(ticks))
         axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -106,7 +109,9 @@ def _draw_shares(axes: "Axes", images: Sequence[Measurement], bars: Sequence[tup
             left += share
         axes.barh(row, 100 - left, left=left, height=0.75, color=_REST, label="other sizes" if row == 0 else None)
     dress(axes, xlabel="share of images, %")
-    axes.set_yticks(range(len(bars)), [name if split == UNKNOWN else f"{split}, {name}" for split, name in bars])
+    alone = {split for split, _ in bars} == {UNKNOWN}
+    names = [name if alone else f"{'no split' if split == UNKNOWN else split}, {name}" for split, name in bars]
+    axes.set_yticks(range(len(bars)), names)
     axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.tick_params(axis="y", length=0)
