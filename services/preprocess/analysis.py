@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from services.preprocess.burned_text import count_letters
 from services.preprocess.duplicates import HashedImage, hash_pixels
 from services.preprocess.geometry import is_nearly_square
 from services.preprocess.reading import GrayImage
@@ -38,6 +39,7 @@ class Measurement:
         sharpness: variance of the Laplacian, squared gray levels.
         mean_gray: mean gray level, 0..255.
         contrast: standard deviation of the gray levels; 0 for an image of one level.
+        n_letters: letters in the longest line of text in its margin, 0 for none; see `burned_text`.
         pixel_hash: hash of the decoded gray pixels.
         plane: imaging plane, or None where it was not looked for.
         plane_confidence: 0..1, or None where a person named the plane.
@@ -58,6 +60,7 @@ class Measurement:
     sharpness: float
     mean_gray: float
     contrast: float
+    n_letters: int
     pixel_hash: str
     plane: str | None = None
     plane_confidence: float | None = None
@@ -111,6 +114,7 @@ def measure(image: GrayImage, name: str, split: str | None, tumour_class: str | 
         sharpness=round(laplacian_variance(image.pixels_u8), 4),
         mean_gray=round(float(mean[0, 0]), 4),
         contrast=round(float(deviation[0, 0]), 4),
+        n_letters=count_letters(image.pixels_u8),
         pixel_hash=hash_pixels(image.pixels_u8),
     )
 

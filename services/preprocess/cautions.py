@@ -1,6 +1,6 @@
 """What may mislead whoever trains or tests on a set, in sentences."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +20,7 @@ from shared.tumour import Split
 _SIZE_SHARE_GAP = 0.5
 _ABSENT, _PRESENT = 0.05, 0.2  # shares: a plane below the first is as good as missing, above the second it is there
 _SHOWN = 5
+_FEWEST_TESTED = 30  # the standard error of an accuracy of 0.9 is 0.055 then
 
 
 def write_warnings(findings: Findings, report: Mapping[str, Any]) -> list[str]:
@@ -31,6 +32,7 @@ def write_warnings(findings: Findings, report: Mapping[str, Any]) -> list[str]:
     """
     return [
         *_warn_of_leaks(findings, report["duplicates"]["leaks"]),
+        *_warn_of_thin_tests(findings, report),
         *_warn_of_conflicts(report["duplicates"]["label_conflicts"], findings.recipe),
         *_warn_of_groups(report["groups"]),
         *_warn_of_shortcuts(findings, report),
@@ -61,6 +63,22 @@ def _warn_of_leaks(findings: Findings, leaks: Mapping[str, Any]) -> list[str]:
     return [
         f"{found['total']:,} of {_images(n_testing, 'Testing ')} {_verb(found['total'], 'shows', 'show')} a scan of "
         f"Training: {'; '.join(kinds)}. Of all these, {fate}."
+    ]
+
+
+def _warn_of_thin_tests(findings: Findings, report: Mapping[str, Any]) -> list[str]:
+    """Classes of which setting leaks aside leaves too few Testing images to measure anything on."""
+    before, after = report["counts"].get(Split.TESTING, {}), report["kept"].get(Split.TESTING, {})
+    classes = {image.name: image.tumour_class or UNKNOWN for image in findings.images}
+    reasons = ("in_training", "group_in_training")
+    set_aside = {classes[drop.name] for drop in findings.drops if drop.reason in reasons}
+    thin = [c for c in before if c in set_aside and after.get(c, 0) < _FEWEST_TESTED]
+    if not thin:
+        return []
+    listed = ", ".join(f"{after.get(tumour_class, 0)} {tumour_class}" for tumour_class in thin)
+    return [
+        f"Setting leaks aside leaves too few Testing images to measure some classes: {listed}. `leaks: training` in "
+        "the recipe keeps the Testing side and sets the Training images aside instead."
     ]
 
 
@@ -143,6 +161,13 @@ def _warn_of_images(findings: Findings, report: Mapping[str, Any]) -> list[str]:
             f"{_images(n)} ({100 * n / len(images):.0f} %) {_verb(n, 'has', 'have')} a Laplacian variance below "
             f"{BLUR_VARIANCE:g} and {_verb(n, 'counts', 'count')} as blurry."
         )
+    if lettered := [image for image in images if image.n_letters]:
+        shares = Counter(image.tumour_class or UNKNOWN for image in lettered)
+        where = ", ".join(f"{tumour_class} {n}" for tumour_class, n in sorted(shares.items()))
+        found.append(
+            f"{_images(len(lettered))} {_verb(len(lettered), 'has', 'have')} text burned into the margin ({where}), "
+            f"which may name a patient or tell a class: {_list([image.name for image in lettered])}."
+        )
     if blank := report["constant_images"]:
         found.append(
             f"{_images(len(blank))} of one gray level {_verb(len(blank), 'shows', 'show')} no brain: {_list(blank)}."
@@ -155,7 +180,7 @@ def _warn_of_images(findings: Findings, report: Mapping[str, Any]) -> list[str]:
 
 
 def _warn_of_files(findings: Findings) -> list[str]:
-    found = []
+    found = list(findings.upload_warnings)
     if n := len(findings.unreadable):
         found.append(
             f"{_number(n, 'file')} could not be read; the list of dropped images names {_verb(n, 'it', 'them')}."

@@ -30,6 +30,10 @@ FIRST = "chart.png"
 """The name under which the first figure is stored, beside its own, for whoever wants one picture of a report."""
 
 
+CHARTS = "figures.pdf"
+"""The charts (not the grids of images) as vectors, one on each page."""
+
+
 def file_name(key: str, ending: str = "png") -> str:
     """`figure-2-sizes.png` for the key `sizes`; numbers stay the same where a figure has no data and is missing."""
     return f"figure-{list(CAPTIONS).index(key) + 1}-{key}.{ending}"

@@ -164,12 +164,17 @@ def to_png(figure: "Figure", dpi: int = LINE_DPI) -> bytes:
     return written.getvalue()
 
 
-def to_pdf(figure: "Figure") -> bytes:
-    """The figure as vectors (PDF) with its type embedded as TrueType, which journals ask for; no metadata."""
+def to_pdf(figures: Iterable["Figure"]) -> bytes:
+    """One PDF with a figure on each page, as vectors with type embedded as TrueType, which journals ask for.
+
+    In one file the type is embedded once. There is no metadata, so that the same data give the same bytes.
+    """
     import matplotlib
+    from matplotlib.backends.backend_pdf import PdfPages
 
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"pdf.fonttype": 42}):
-        nothing: dict[str, Any] = dict.fromkeys(("Creator", "Producer", "CreationDate"))
-        figure.savefig(buffer, format="pdf", dpi=LINE_DPI, metadata=nothing)
+    nothing: dict[str, Any] = dict.fromkeys(("Creator", "Producer", "CreationDate"))
+    with matplotlib.rc_context({"pdf.fonttype": 42}), PdfPages(buffer, metadata=nothing) as pages:
+        for figure in figures:
+            pages.savefig(figure)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The figures of the analysis report as PNG, and those of lines and bars as PDF too; the study's and our own."""
+"""The figures of the analysis report as PNG, and those of lines and bars in one PDF too; the study's and our own."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -7,7 +7,7 @@ from services.preprocess.analysis import UNKNOWN
 from services.preprocess.bias_figures import draw_bias_fields
 from services.preprocess.count_figures import draw_counts
 from services.preprocess.example_figures import draw_examples, draw_steps
-from services.preprocess.figure_captions import CAPTIONS, FIRST, file_name
+from services.preprocess.figure_captions import CAPTIONS, CHARTS, FIRST, file_name
 from services.preprocess.figure_style import IMAGE_DPI, to_pdf, to_png
 from services.preprocess.findings import Findings, Pictures
 from services.preprocess.level_figures import draw_levels
@@ -25,7 +25,7 @@ _OF_IMAGES = ("examples", "bias-field", "steps", "leaks", "conflicts")
 def draw_figures(findings: Findings, report: Mapping[str, Any], pictures: Pictures) -> dict[str, bytes]:
     """Every figure for which there are data, by file name, in the order of their numbers.
 
-    Figure 1 is also there as `chart.png`. The same input gives the same bytes.
+    Figure 1 is also there as `chart.png`, the charts together as `figures.pdf`. The same input gives the same bytes.
 
     Args:
         findings: the facts.
@@ -34,6 +34,7 @@ def draw_figures(findings: Findings, report: Mapping[str, Any], pictures: Pictur
     """
     drawings = _drawings(findings, report, pictures)
     files: dict[str, bytes] = {}
+    charts: list[Figure] = []
     for key in CAPTIONS:
         if key not in drawings:
             continue
@@ -42,8 +43,9 @@ def draw_figures(findings: Findings, report: Mapping[str, Any], pictures: Pictur
             files[file_name(key)] = to_png(figure, IMAGE_DPI)
         else:
             files[file_name(key)] = to_png(figure)
-            files[file_name(key, "pdf")] = to_pdf(figure)
+            charts.append(figure)
     files[FIRST] = files[file_name("counts")]
+    files[CHARTS] = to_pdf(charts)
     return files
 
 

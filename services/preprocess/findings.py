@@ -24,6 +24,7 @@ class Findings:
         drops: readable images that do not stay.
         unreadable: images of the raw set that could not be read; the reason is the error's code.
         skipped: files that the upload refused already.
+        upload_warnings: sentences of the upload on files that it took, such as scans that say they have text in them.
         pairs: near-duplicates by position in `images`, at the recipe's threshold or the default one.
         copies: the groups that equal pixels and these pairs make, whether the recipe drops them or not.
         leaks: Testing images that show a scan of Training, in the whole set.
@@ -37,6 +38,7 @@ class Findings:
     drops: Sequence[Drop]
     unreadable: Sequence[Drop]
     skipped: Sequence[Drop]
+    upload_warnings: Sequence[str]
     pairs: Sequence[NearPair]
     copies: Copies
     leaks: Sequence[Leak]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.preprocess.analysis import Measurement, count_by_class
+from services.preprocess.analysis import UNKNOWN, Measurement, count_by_class
 from services.preprocess.draws import draw_subset
 from services.preprocess.duplicates import Copies, find_copies, find_label_conflicts, find_leaks
 from services.preprocess.figures import draw_figures
@@ -16,7 +16,7 @@ from services.preprocess.near_duplicates import NearPair
 from services.preprocess.recipe import Recipe
 from services.preprocess.report import build_report, write_page, write_table
 from services.preprocess.result_names import name_results
-from services.preprocess.selection import Drop, describe_leak
+from services.preprocess.selection import Drop
 from services.preprocess.sources import get_json, get_result, raw_set, read_blob
 from shared.artifacts.store import Artifact, DraftArtifact
 from shared.errors import InvalidInput
@@ -82,13 +82,15 @@ def _read_findings(execution: Execution, raw: Artifact, plan: dict[str, Any], fo
     pairs = [NearPair(**pair) for pair in found["pairs"]]
     copies = find_copies([image.hashed() for image in images], pairs)
     kept = [image["name"] for image in plan["kept"]]
-    skipped = execution.artifacts.manifest(raw).get("skipped") or []
+    manifest = execution.artifacts.manifest(raw)
+    skipped = manifest.get("skipped") or []
     return Findings(
         images=images,
         kept=kept,
         drops=[Drop(**drop) for drop in found["drops"]],
         unreadable=[Drop(**drop) for drop in found["unreadable"]],
         skipped=[Drop(file["name"], file["code"], file["detail"]) for file in skipped],
+        upload_warnings=[warning["detail"] for warning in manifest.get("warnings") or []],
         pairs=pairs,
         copies=copies,
         leaks=find_leaks(copies),
@@ -175,8 +177,8 @@ def _gather_pictures(
     training = [image for image in images if image["split"] != Split.TESTING]
     before: dict[str, NDArray[np.integer]] = {}
     after: dict[str, NDArray[np.integer]] = {}
-    for tumour_class in sorted({str(image["class"]) for image in training}):
-        members = {image["source"]: image for image in training if str(image["class"]) == tumour_class}
+    for tumour_class in sorted({image["class"] or UNKNOWN for image in training}):
+        members = {image["source"]: image for image in training if (image["class"] or UNKNOWN) == tumour_class}
         drawn = sorted(draw_subset(list(members), _N_LEVELS, findings.recipe.seed, "levels"))
         before[tumour_class] = np.stack([count_levels(pixels(name)) for name in drawn])
         after[tumour_class] = np.stack(
@@ -185,7 +187,7 @@ def _gather_pictures(
         execution.progress.raise_if_cancelled()
     leaks = [
         MatchPicture(
-            f"{leak.testing} | {leak.training}: {describe_leak(leak)}",
+            f"{leak.testing} | {leak.training}",
             pixels(leak.testing),
             pixels(leak.training),
             leak.mirror,
@@ -205,7 +207,7 @@ def _examples(execution: Execution, images: Sequence[dict[str, Any]], pixels: An
     """The most surely recognised image of each class and plane."""
     chosen: dict[tuple[str, str], dict[str, Any]] = {}
     for image in images:
-        key = (str(image["class"]), str(image["plane"]))
+        key = (image["class"] or UNKNOWN, image["plane"] or UNKNOWN)
         if key not in chosen or (image["plane_confidence"] or 0) > (chosen[key]["plane_confidence"] or 0):
             chosen[key] = image
     return [

@@ -32,6 +32,7 @@ _MEASURED = (
     "is_blurry",
     "mean_gray",
     "contrast",
+    "n_letters",
 )
 _COLUMNS = (
     "name",

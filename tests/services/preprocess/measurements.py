@@ -20,6 +20,7 @@ def measurement(
         "sharpness": 100.0,
         "mean_gray": 40.0,
         "contrast": 30.0,
+        "n_letters": 0,
         "pixel_hash": pixel_hash or name,
         "plane": plane,
         "group": group,

@@ -15,7 +15,7 @@ UNREADABLE = [Drop("=evil.jpg", "truncated_image", "The file ends before the ima
 SKIPPED = [Drop("notes.txt", "unsupported_image", "Not an image.")]
 
 
-def find(images, pairs=(), recipe="rigorous", unreadable=(), skipped=(), planes=None):
+def find(images, pairs=(), recipe="rigorous", unreadable=(), skipped=(), planes=None, upload_warnings=()):
     """Findings as the job makes them."""
     recipe = Recipe.parse(recipe)
     copies = find_copies([image.hashed() for image in images], pairs)
@@ -27,6 +27,7 @@ def find(images, pairs=(), recipe="rigorous", unreadable=(), skipped=(), planes=
         drops=plan.drops,
         unreadable=unreadable,
         skipped=skipped,
+        upload_warnings=upload_warnings,
         pairs=pairs,
         copies=copies,
         leaks=find_leaks(copies),
@@ -150,6 +151,14 @@ def test_what_the_recipe_risks_is_said():
     )
     for fact in ("2 are among the images kept", "1 group of equal images", "a replay", "by class used the class"):
         assert fact in said
+
+
+def test_text_in_the_margin_thin_tests_and_the_uploads_warnings_are_said():
+    lettered = measurement("x", tumour_class="notumor", n_letters=5)
+    said = warnings_of(images=[*IMAGES, lettered], upload_warnings=["3 images say that text is burned in."])
+    assert "1 image has text burned into the margin (notumor 1)" in said
+    assert "3 images say that text is burned in." in said
+    assert "too few Testing images to measure some classes: 0 glioma" in said
 
 
 def test_a_clean_set_has_no_warning():
