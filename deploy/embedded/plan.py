@@ -12,6 +12,7 @@ from deploy.embedded.ports import is_free, remember_ports
 
 SERVICES = ("preprocess", "generator", "evaluator", "classifier")
 BUCKET = "synthmri"
+_MOST_WORKERS_UNASKED, _MOST_WORKERS = 4, 64
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Plan:
         runs_redis: False when SYNTHMRI_REDIS_URL names an external server.
         runs_s3: False when SYNTHMRI_S3_ENDPOINT names an external server.
         ports: internal loopback ports by name: "redis", "s3" and the services.
+        preprocess_workers: workers that share a preprocessing job; Python's lock leaves one process about one core.
     """
 
     folder: DataFolder
@@ -30,6 +32,7 @@ class Plan:
     ports: Mapping[str, int]
     runs_redis: bool
     runs_s3: bool
+    preprocess_workers: int = 1
 
     @property
     def url(self) -> str:
@@ -47,7 +50,7 @@ def make_plan(folder: DataFolder, environ: Mapping[str, str]) -> Plan:
     """Decide addresses and ports; the gateway's port is the user's, the others are found.
 
     Raises:
-        CannotStart: SYNTHMRI_PORT is no port or is taken.
+        CannotStart: SYNTHMRI_PORT is no port or is taken, or SYNTHMRI_PREPROCESS_WORKERS is no sensible number.
     """
     host = environ.get("SYNTHMRI_HOST") or "127.0.0.1"
     port = _read_port(environ.get("SYNTHMRI_PORT") or "8000")
@@ -60,6 +63,7 @@ def make_plan(folder: DataFolder, environ: Mapping[str, str]) -> Plan:
         ports=remember_ports(folder.ports, ("redis", "s3", *SERVICES), avoid={port}),
         runs_redis=not environ.get("SYNTHMRI_REDIS_URL"),
         runs_s3=not environ.get("SYNTHMRI_S3_ENDPOINT"),
+        preprocess_workers=_read_workers(environ.get("SYNTHMRI_PREPROCESS_WORKERS")),
     )
 
 
@@ -99,6 +103,15 @@ def _quiet_libraries(environ: Mapping[str, str]) -> dict[str, str]:
         "MALLOC_ARENA_MAX": "2",  # glibc keeps up to 8 arenas per core, each with its own unreturned memory
     }
     return {name: value for name, value in defaults.items() if name not in environ}
+
+
+def _read_workers(text: str | None) -> int:
+    """How many preprocessing workers to run; one for each core, at most four, if nobody says."""
+    if not text:
+        return min(_MOST_WORKERS_UNASKED, os.cpu_count() or 1)
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_WORKERS:
+        raise CannotStart(f"SYNTHMRI_PREPROCESS_WORKERS={text} must be a number from 1 to {_MOST_WORKERS}.")
+    return int(text)
 
 
 def _read_port(text: str) -> int:

@@ -38,7 +38,7 @@ class Process:
 
 def list_processes(plan: Plan) -> list[Process]:
     """Every process of this start, in the order in which it is started."""
-    return [*_servers(plan), _gateway(plan), *_apis(plan), *_workers(), _sweeper()]
+    return [*_servers(plan), _gateway(plan), *_apis(plan), *_workers(plan), _sweeper()]
 
 
 def redis_configuration(plan: Plan, password: str) -> str:
@@ -108,14 +108,16 @@ def _uvicorn(app: str, host: str, port: int, *flags: str) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _workers() -> Iterator[Process]:
+def _workers(plan: Plan) -> Iterator[Process]:
     for name, (module, queue) in WORKERS.items():
-        command = (
-            sys.executable, "-m", "celery", "-A", module, "worker",
-            "-P", "solo", "-Q", queue, "-n", f"{queue}@%h", "--loglevel", "INFO",
-            "--without-gossip", "--without-mingle", "--without-heartbeat",
-        )  # fmt: skip
-        yield Process(name, command, stop_wait_s=25)
+        for number in range(1, 1 + (plan.preprocess_workers if queue == "preprocess" else 1)):
+            suffix = "" if number == 1 else f"-{number}"
+            command = (
+                sys.executable, "-m", "celery", "-A", module, "worker",
+                "-P", "solo", "-Q", queue, "-n", f"{queue}{suffix}@%h", "--loglevel", "INFO",
+                "--without-gossip", "--without-mingle", "--without-heartbeat",
+            )  # fmt: skip
+            yield Process(name + suffix, command, stop_wait_s=25)
 
 
 def _sweeper() -> Process:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -74,7 +74,7 @@ class Measurement:
 
     def record(self) -> dict[str, Any]:
         """The measurement as JSON."""
-        return asdict(self)
+        return dict(vars(self))
 
     def hashed(self) -> HashedImage:
         """The measurement as the search for duplicates sees it."""

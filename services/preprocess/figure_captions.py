@@ -26,6 +26,9 @@ CAPTIONS = {
 }
 """By key, in the order of their numbers; the first is figure 1."""
 
+KINDS = ("charts", "grids")
+"""Figures of lines and bars, and figures made of images."""
+
 FIRST = "chart.png"
 """The name under which the first figure is stored, beside its own, for whoever wants one picture of a report."""
 

@@ -156,6 +156,7 @@ def to_png(figure: "Figure", dpi: int = LINE_DPI) -> bytes:
     canvas: Any = figure.canvas
     figure.set_dpi(dpi)
     canvas.draw()
+    figure.set_layout_engine("none")  # it is laid out now; the PDF need not do that again
     rgb = np.asarray(canvas.buffer_rgba())[..., :3]
     gray = bool((rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 1] == rgb[..., 2]).all())
     image = Image.fromarray(np.ascontiguousarray(rgb[..., 0] if gray else rgb))

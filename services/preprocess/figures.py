@@ -1,14 +1,14 @@
 """The figures of the analysis report as PNG, and those of lines and bars in one PDF too; the study's and our own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from services.preprocess.analysis import UNKNOWN
 from services.preprocess.bias_figures import draw_bias_fields
 from services.preprocess.count_figures import draw_counts
 from services.preprocess.example_figures import draw_examples, draw_steps
-from services.preprocess.figure_captions import CAPTIONS, CHARTS, FIRST, file_name
-from services.preprocess.figure_style import IMAGE_DPI, to_pdf, to_png
+from services.preprocess.figure_captions import CAPTIONS, CHARTS, FIRST, KINDS, file_name
+from services.preprocess.figure_style import IMAGE_DPI, LINE_DPI, to_pdf, to_png
 from services.preprocess.findings import Findings, Pictures
 from services.preprocess.level_figures import draw_levels
 from services.preprocess.match_figures import draw_matches
@@ -19,10 +19,12 @@ from services.preprocess.steps import BiasField
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_OF_IMAGES = ("examples", "bias-field", "steps", "leaks", "conflicts")
+_GRIDS = ("examples", "bias-field", "steps", "leaks", "conflicts")
 
 
-def draw_figures(findings: Findings, report: Mapping[str, Any], pictures: Pictures) -> dict[str, bytes]:
+def draw_figures(
+    findings: Findings, report: Mapping[str, Any], pictures: Pictures, kinds: Collection[str] = KINDS
+) -> dict[str, bytes]:
     """Every figure for which there are data, by file name, in the order of their numbers.
 
     Figure 1 is also there as `chart.png`, the charts together as `figures.pdf`. The same input gives the same bytes.
@@ -31,21 +33,22 @@ def draw_figures(findings: Findings, report: Mapping[str, Any], pictures: Pictur
         findings: the facts.
         report: as `build_report` gives it.
         pictures: the pixels.
+        kinds: which of KINDS to draw.
     """
     drawings = _drawings(findings, report, pictures)
     files: dict[str, bytes] = {}
     charts: list[Figure] = []
     for key in CAPTIONS:
-        if key not in drawings:
+        kind = "grids" if key in _GRIDS else "charts"
+        if key not in drawings or kind not in kinds:
             continue
         figure = drawings[key]()
-        if key in _OF_IMAGES:
-            files[file_name(key)] = to_png(figure, IMAGE_DPI)
-        else:
-            files[file_name(key)] = to_png(figure)
+        files[file_name(key)] = to_png(figure, IMAGE_DPI if kind == "grids" else LINE_DPI)
+        if kind == "charts":
             charts.append(figure)
-    files[FIRST] = files[file_name("counts")]
-    files[CHARTS] = to_pdf(charts)
+    if charts:
+        files[FIRST] = files[file_name("counts")]
+        files[CHARTS] = to_pdf(charts)
     return files
 
 

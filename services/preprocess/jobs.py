@@ -1,6 +1,6 @@
-"""The work of a preprocessing job, stage by stage: measure every image, select, prepare those that stay, report.
+"""The work of a preprocessing job, stage by stage: measure every image, select, prepare those that stay, illustrate.
 
-    measure (many shards) -> select (one) -> prepare (many) -> finish
+    measure (many shards) -> select (one) -> prepare (many) -> illustrate (two) -> finish
 
 A shard leaves its findings in a blob and only that blob's hash in its row.
 """
@@ -18,6 +18,7 @@ from services.preprocess.analysis import Measurement, measure
 from services.preprocess.draws import Draw
 from services.preprocess.duplicates import find_copies
 from services.preprocess.features import FeatureTable, ImageFeatures, describe, pack, unpack
+from services.preprocess.illustrations import illustrate_shard
 from services.preprocess.near_duplicates import find_near_pairs
 from services.preprocess.pipeline import encode_image, prepare_pixels
 from services.preprocess.plan import Plan, Planned, follow_record, make_plan, references_for
@@ -25,7 +26,7 @@ from services.preprocess.planes import PlaneResult, assign_planes
 from services.preprocess.reading import READING_ERRORS
 from services.preprocess.recipe import Recipe
 from services.preprocess.selection import Drop
-from services.preprocess.service import MEASURE, PREPARE, SELECT
+from services.preprocess.service import ILLUSTRATE, MEASURE, PREPARE, SELECT
 from services.preprocess.settings import get_preprocess_settings
 from services.preprocess.sources import get_json, get_result, put_json, raw_images, read_blob
 from services.preprocess.steps import NearDuplicates
@@ -41,10 +42,14 @@ class TooManyUnreadable(InvalidInput):
     """More files than allowed could not be read."""
 
 
+class NoImagesLeft(InvalidInput):
+    """The recipe drops every image."""
+
+
 def run_stage(execution: Execution) -> dict[str, Any]:
     """One shard of whichever stage it belongs to."""
-    work = {MEASURE: measure_shard, SELECT: select_shard, PREPARE: prepare_shard}[execution.spec["stage"]]
-    return work(execution)
+    stages = {MEASURE: measure_shard, SELECT: select_shard, PREPARE: prepare_shard, ILLUSTRATE: illustrate_shard}
+    return stages[execution.spec["stage"]](execution)
 
 
 def measure_shard(execution: Execution) -> dict[str, Any]:
@@ -83,6 +88,7 @@ def select_shard(execution: Execution) -> dict[str, Any]:
     Raises:
         TooManyUnreadable: above the share that the request allows.
         LabelConflict: equal images bear different classes, and the recipe refuses that.
+        NoImagesLeft: the recipe drops every image.
     """
     request, recipe = execution.request, Recipe.parse(execution.request["recipe"])
     parts = [get_json(execution, result["measured"]) for result in execution.results]
@@ -106,6 +112,11 @@ def select_shard(execution: Execution) -> dict[str, Any]:
         plan = follow_record(images, draws)
     else:
         plan = make_plan(images, copies, recipe, request["exclude"])
+    if not plan.kept:
+        raise NoImagesLeft(
+            "The recipe drops every image of this set: the reasons are the size rule, duplicates or the selection. "
+            "`size_rule: pad_square` keeps images that are not square."
+        )
     histograms = dict(zip((image.name for image in images), table.histograms, strict=True))
     facts = {image["measurement"]["name"]: image for part in parts for image in part["images"]}
     kept = [_kept_record(planned, facts[planned.image.name]) for planned in plan.kept]
@@ -114,7 +125,7 @@ def select_shard(execution: Execution) -> dict[str, Any]:
         "images": [image.record() for image in images],
         "drops": [asdict(drop) for drop in plan.drops],
         "unreadable": unreadable,
-        "pairs": [asdict(pair) for pair in pairs],
+        "pairs": [vars(pair) for pair in pairs],
         "planes": _plane_record(planes) if planes else None,
     }
     return {

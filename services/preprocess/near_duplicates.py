@@ -69,9 +69,9 @@ def find_near_pairs(
             continue
         for first, second in _candidates(index, rows, columns, least - _SLACK):
             check()
-            a = _unit_rows(thumbnails_u8[first])
-            b = _unit_rows(thumbnails_u8[second][:, ::rows, ::columns])
-            correlation = np.einsum("nd,nd->n", a, b)
+            (ones, row_of_first), (others, row_of_second) = (np.unique(k, return_inverse=True) for k in (first, second))
+            a, b = _unit_rows(thumbnails_u8[ones]), _unit_rows(thumbnails_u8[others][:, ::rows, ::columns])
+            correlation = np.einsum("nd,nd->n", a[row_of_first], b[row_of_second])
             for k in np.flatnonzero(correlation >= least):
                 pair = NearPair(int(first[k]), int(second[k]), round(float(correlation[k]), 5), name)
                 known = best.get((pair.first, pair.second))

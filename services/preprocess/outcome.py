@@ -1,71 +1,68 @@
 """The last step of a preprocessing job: the prepared set, and the report on what was found."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from services.preprocess.analysis import UNKNOWN, Measurement, count_by_class
-from services.preprocess.draws import draw_subset
-from services.preprocess.duplicates import Copies, find_copies, find_label_conflicts, find_leaks
-from services.preprocess.figures import draw_figures
-from services.preprocess.findings import Example, Findings, MatchPicture, Pictures
-from services.preprocess.intensity import count_levels
+from services.preprocess.analysis import Measurement, count_by_class
+from services.preprocess.duplicates import find_copies, find_leaks
+from services.preprocess.figure_captions import CAPTIONS, file_name
+from services.preprocess.findings import Findings
 from services.preprocess.near_duplicates import NearPair
 from services.preprocess.recipe import Recipe
 from services.preprocess.report import build_report, write_page, write_table
 from services.preprocess.result_names import name_results
 from services.preprocess.selection import Drop
-from services.preprocess.sources import get_json, get_result, raw_set, read_blob
+from services.preprocess.sources import get_json, get_result, raw_set
 from shared.artifacts.store import Artifact, DraftArtifact
-from shared.errors import InvalidInput
 from shared.jobs.runner import Execution
 from shared.tumour import Split
 
-_N_LEVELS = 100
-_N_LEAKS = 10
-_N_CONFLICTS = 6
 _SUMMARY = ("n_images", "n_kept", "n_dropped", "drop_reasons", "warnings")
 
 
-class NoImagesLeft(InvalidInput):
-    """The recipe drops every image."""
+@dataclass(frozen=True)
+class Outcome:
+    """What the stages of a job left.
 
-
-def finish_preprocessing(execution: Execution) -> list[DraftArtifact]:
-    """The prepared set and its analysis report, from what the shards left.
-
-    Raises:
-        NoImagesLeft: the recipe drops every image.
+    Attributes:
+        raw: the set that was prepared.
+        findings: the facts about it.
+        images: the prepared images, as manifests hold them.
     """
+
+    raw: Artifact
+    findings: Findings
+    images: list[dict[str, Any]]
+
+
+def read_outcome(execution: Execution) -> Outcome:
+    """What the stages up to the preparing one left."""
     raw = raw_set(execution)
-    plan, found = get_result(execution, "plan"), get_result(execution, "findings")
-    if not plan["kept"]:
-        raise NoImagesLeft(
-            "The recipe drops every image of this set: the reasons are the size rule, duplicates or the selection. "
-            "`size_rule: pad_square` keeps images that are not square."
-        )
+    findings = _read_findings(execution, raw)
     prepared = {
         image["source"]: image
         for result in execution.results
         if "prepared" in result
         for image in get_json(execution, result["prepared"])
     }
-    findings = _read_findings(execution, raw, plan, found)
-    images = _set_images(findings, prepared)
+    return Outcome(raw, findings, _set_images(findings, prepared))
+
+
+def finish_preprocessing(execution: Execution) -> list[DraftArtifact]:
+    """The prepared set and its analysis report, from what the shards left."""
+    outcome = read_outcome(execution)
+    raw, findings = outcome.raw, outcome.findings
     report = build_report(findings)
     name = execution.request.get("name") or f"{raw.name}, {findings.recipe.name}"
     title = f"Analysis of {name}"
-    figures = draw_figures(findings, report, _gather_pictures(execution, raw, findings, images))
-    files = {
-        **figures,
-        "table.csv": write_table(findings),
-        "report.html": write_page(report, title, {k: v for k, v in figures.items() if k.endswith(".png")}),
-    }
-    objects = {file: execution.objects.put_blob(data) for file, data in files.items()}
+    drawn = {file: sha256 for result in execution.results for file, sha256 in result.get("figures", {}).items()}
+    order = [file_name(key) for key in CAPTIONS]
+    figures = dict(sorted(drawn.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
+    shown = {file: execution.objects.get_blob(sha256) for file, sha256 in figures.items() if file.endswith(".png")}
+    files = {"table.csv": write_table(findings), "report.html": write_page(report, title, shown)}
+    objects = {**figures, **{file: execution.objects.put_blob(data) for file, data in files.items()}}
     return [
-        _set_draft(raw, name, images, findings),
+        _set_draft(raw, name, outcome.images, findings),
         DraftArtifact(
             noun="report",
             kind="analysis",
@@ -77,7 +74,8 @@ def finish_preprocessing(execution: Execution) -> list[DraftArtifact]:
     ]
 
 
-def _read_findings(execution: Execution, raw: Artifact, plan: dict[str, Any], found: dict[str, Any]) -> Findings:
+def _read_findings(execution: Execution, raw: Artifact) -> Findings:
+    plan, found = get_result(execution, "plan"), get_result(execution, "findings")
     images = [Measurement(**image) for image in found["images"]]
     pairs = [NearPair(**pair) for pair in found["pairs"]]
     copies = find_copies([image.hashed() for image in images], pairs)
@@ -163,78 +161,3 @@ def _leakage(findings: Findings) -> dict[str, Any]:
         "kept": len(exact | near | grouped),
         "waiver": findings.recipe.leakage_waiver,
     }
-
-
-def _gather_pictures(
-    execution: Execution, raw: Artifact, findings: Findings, images: Sequence[dict[str, Any]]
-) -> Pictures:
-    """The few images that the figures show."""
-    sha256 = {image["name"]: image["sha256"] for image in execution.artifacts.manifest(raw)["images"]}
-
-    def pixels(name: str) -> NDArray[np.uint8]:
-        return read_blob(execution, sha256[name]).pixels_u8
-
-    training = [image for image in images if image["split"] != Split.TESTING]
-    before: dict[str, NDArray[np.integer]] = {}
-    after: dict[str, NDArray[np.integer]] = {}
-    for tumour_class in sorted({image["class"] or UNKNOWN for image in training}):
-        members = {image["source"]: image for image in training if (image["class"] or UNKNOWN) == tumour_class}
-        drawn = sorted(draw_subset(list(members), _N_LEVELS, findings.recipe.seed, "levels"))
-        before[tumour_class] = np.stack([count_levels(pixels(name)) for name in drawn])
-        after[tumour_class] = np.stack(
-            [count_levels(read_blob(execution, members[name]["sha256"]).pixels_u8) for name in drawn]
-        )
-        execution.progress.raise_if_cancelled()
-    leaks = [
-        MatchPicture(
-            f"{leak.testing} | {leak.training}",
-            pixels(leak.testing),
-            pixels(leak.training),
-            leak.mirror,
-        )
-        for leak in _spread(sorted(findings.leaks, key=lambda leak: (leak.mirror, -(leak.correlation or 0))), _N_LEAKS)
-    ]
-    return Pictures(_examples(execution, images, pixels), leaks, _conflicts(findings.copies, pixels), before, after)
-
-
-def _spread(items: Sequence[Any], n: int) -> list[Any]:
-    """Up to `n` of the items, evenly from first to last."""
-    n = min(n, len(items))
-    return [items[index * (len(items) - 1) // max(n - 1, 1)] for index in range(n)]
-
-
-def _examples(execution: Execution, images: Sequence[dict[str, Any]], pixels: Any) -> list[Example]:
-    """The most surely recognised image of each class and plane."""
-    chosen: dict[tuple[str, str], dict[str, Any]] = {}
-    for image in images:
-        key = (image["class"] or UNKNOWN, image["plane"] or UNKNOWN)
-        if key not in chosen or (image["plane_confidence"] or 0) > (chosen[key]["plane_confidence"] or 0):
-            chosen[key] = image
-    return [
-        Example(
-            name=image["source"],
-            tumour_class=tumour_class,
-            plane=image["plane"],
-            raw_u8=pixels(image["source"]),
-            prepared_u8=read_blob(execution, image["sha256"]).pixels_u8,
-            parameters=image["parameters"],
-        )
-        for (tumour_class, _), image in sorted(chosen.items())
-    ]
-
-
-def _conflicts(copies: Copies, pixels: Any) -> list[MatchPicture]:
-    """Copies with different classes, two of each group."""
-    shown = []
-    positions = {image.name: k for k, image in enumerate(copies.images)}
-    for names in find_label_conflicts(copies, exact=False)[:_N_CONFLICTS]:
-        first = names[0]
-        other = next(
-            name
-            for name in names
-            if copies.images[positions[name]].tumour_class != copies.images[positions[first]].tumour_class
-        )
-        both = {positions[first], positions[other]}
-        mirror = next((pair.mirror for pair in copies.pairs if {pair.first, pair.second} == both), "none")
-        shown.append(MatchPicture(f"{first} | {other}", pixels(first), pixels(other), mirror))
-    return shown

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from services.preprocess.draws import Draw
+from services.preprocess.figure_captions import KINDS
 from services.preprocess.recipe import Recipe
 from services.preprocess.settings import get_preprocess_settings
 from shared.artifacts.store import Artifact, ArtifactStore, get_artifacts
@@ -13,7 +14,7 @@ from shared.jobs.submission import Accepted, Caller, submit
 from shared.objects import get_objects
 from shared.settings import get_settings
 
-MEASURE, SELECT, PREPARE = range(3)
+MEASURE, SELECT, PREPARE, ILLUSTRATE = range(4)
 """The stages of a job; the finishing step follows."""
 _NAMED = 20
 
@@ -170,7 +171,7 @@ class _Finder:
 
 
 def _shards(n_images: int) -> list[dict[str, Any]]:
-    """Measuring shards, the selection, and as many preparing shards, which share what was selected."""
+    """Measuring shards, the selection, as many preparing shards, which share what was selected, and the figures."""
     size = get_preprocess_settings().shard_size
     starts = range(0, n_images, size)
     ranges = [(start, min(start + size, n_images)) for start in starts]
@@ -181,4 +182,5 @@ def _shards(n_images: int) -> list[dict[str, Any]]:
             {"stage": PREPARE, "part": part, "parts": len(ranges), "quota": stop - start}
             for part, (start, stop) in enumerate(ranges)
         ),
+        *({"stage": ILLUSTRATE, "figures": kind} for kind in KINDS),
     ]

@@ -22,6 +22,7 @@ NAMES = {
     "preprocess-api", "generator-api", "evaluator-api", "classifier-api",
     "preprocess-worker", "diffusion-train-worker", "diffusion-sample-worker", "evaluate-worker",
     "classifier-train-worker",
+    *(f"preprocess-worker-{number}" for number in range(2, 1 + min(4, os.cpu_count() or 1))),
 }  # fmt: skip
 
 

@@ -1,9 +1,12 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from deploy.embedded.console import CannotStart
 from deploy.embedded.folder import DataFolder
-from deploy.embedded.plan import Plan
+from deploy.embedded.plan import Plan, make_plan
+from deploy.embedded.ports import choose_free_port
 from deploy.embedded.processes import WORKERS, list_processes, redis_configuration
 from shared.jobs.states import QUEUES
 
@@ -19,6 +22,19 @@ def test_thirteen_processes_storage_first(plan: Plan) -> None:
     processes = list_processes(plan)
     assert len({process.name for process in processes}) == len(processes) == 13
     assert [process.name for process in processes if process.stage == "storage"] == ["redis", "s3"]
+
+
+def test_preprocessing_has_as_many_workers_as_asked_for(plan: Plan, tmp_path: Path) -> None:
+    port = {"SYNTHMRI_PORT": str(choose_free_port(set()))}
+    processes = list_processes(replace(plan, preprocess_workers=3))
+    workers = {process.name: process.command for process in processes if "preprocess-worker" in process.name}
+    assert list(workers) == ["preprocess-worker", "preprocess-worker-2", "preprocess-worker-3"]
+    assert len({command[command.index("-n") + 1] for command in workers.values()}) == 3
+    assert {command[command.index("-Q") + 1] for command in workers.values()} == {"preprocess"}
+    assert make_plan(DataFolder(tmp_path), {"SYNTHMRI_PREPROCESS_WORKERS": "5", **port}).preprocess_workers == 5
+    for nonsense in ("0", "many", "1000"):
+        with pytest.raises(CannotStart, match="SYNTHMRI_PREPROCESS_WORKERS"):
+            make_plan(DataFolder(tmp_path), {"SYNTHMRI_PREPROCESS_WORKERS": nonsense, **port})
 
 
 def test_external_servers_are_not_started(plan: Plan) -> None:

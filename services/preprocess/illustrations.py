@@ -1,0 +1,107 @@
+"""The stage of a preprocessing job that draws the report's figures."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.preprocess.analysis import UNKNOWN
+from services.preprocess.draws import draw_subset
+from services.preprocess.duplicates import Copies, find_label_conflicts
+from services.preprocess.figures import draw_figures
+from services.preprocess.findings import Example, MatchPicture, Pictures
+from services.preprocess.intensity import count_levels
+from services.preprocess.outcome import Outcome, read_outcome
+from services.preprocess.report import build_report
+from services.preprocess.sources import read_blob
+from shared.jobs.runner import Execution
+from shared.tumour import Split
+
+_N_LEVELS = 100
+_N_LEAKS = 10
+_N_CONFLICTS = 6
+_Pixels = Callable[[str], NDArray[np.uint8]]
+
+
+def illustrate_shard(execution: Execution) -> dict[str, Any]:
+    """Draw and store the figures of one kind; their hashes by file name."""
+    outcome = read_outcome(execution)
+    pictures = _gather_pictures(execution, outcome)
+    kinds = (execution.spec["figures"],)
+    drawn = draw_figures(outcome.findings, build_report(outcome.findings), pictures, kinds)
+    return {"figures": {file: execution.objects.put_blob(data) for file, data in drawn.items()}}
+
+
+def _gather_pictures(execution: Execution, outcome: Outcome) -> Pictures:
+    """The few images that the figures show."""
+    findings, images = outcome.findings, outcome.images
+    sha256 = {image["name"]: image["sha256"] for image in execution.artifacts.manifest(outcome.raw)["images"]}
+
+    def pixels(name: str) -> NDArray[np.uint8]:
+        return read_blob(execution, sha256[name]).pixels_u8
+
+    training = [image for image in images if image["split"] != Split.TESTING]
+    before: dict[str, NDArray[np.integer]] = {}
+    after: dict[str, NDArray[np.integer]] = {}
+    for tumour_class in sorted({image["class"] or UNKNOWN for image in training}):
+        members = {image["source"]: image for image in training if (image["class"] or UNKNOWN) == tumour_class}
+        drawn = sorted(draw_subset(list(members), _N_LEVELS, findings.recipe.seed, "levels"))
+        before[tumour_class] = np.stack([count_levels(pixels(name)) for name in drawn])
+        after[tumour_class] = np.stack(
+            [count_levels(read_blob(execution, members[name]["sha256"]).pixels_u8) for name in drawn]
+        )
+        execution.progress.raise_if_cancelled()
+    leaks = [
+        MatchPicture(
+            f"{leak.testing} | {leak.training}",
+            pixels(leak.testing),
+            pixels(leak.training),
+            leak.mirror,
+        )
+        for leak in _spread(sorted(findings.leaks, key=lambda leak: (leak.mirror, -(leak.correlation or 0))), _N_LEAKS)
+    ]
+    return Pictures(_examples(execution, images, pixels), leaks, _conflicts(findings.copies, pixels), before, after)
+
+
+def _spread(items: Sequence[Any], n: int) -> list[Any]:
+    """Up to `n` of the items, evenly from first to last."""
+    n = min(n, len(items))
+    return [items[index * (len(items) - 1) // max(n - 1, 1)] for index in range(n)]
+
+
+def _examples(execution: Execution, images: Sequence[dict[str, Any]], pixels: _Pixels) -> list[Example]:
+    """The most surely recognised image of each class and plane."""
+    chosen: dict[tuple[str, str], dict[str, Any]] = {}
+    for image in images:
+        key = (image["class"] or UNKNOWN, image["plane"] or UNKNOWN)
+        if key not in chosen or (image["plane_confidence"] or 0) > (chosen[key]["plane_confidence"] or 0):
+            chosen[key] = image
+    return [
+        Example(
+            name=image["source"],
+            tumour_class=tumour_class,
+            plane=image["plane"],
+            raw_u8=pixels(image["source"]),
+            prepared_u8=read_blob(execution, image["sha256"]).pixels_u8,
+            parameters=image["parameters"],
+        )
+        for (tumour_class, _), image in sorted(chosen.items())
+    ]
+
+
+def _conflicts(copies: Copies, pixels: _Pixels) -> list[MatchPicture]:
+    """Copies with different classes, two of each group."""
+    shown = []
+    positions = {image.name: k for k, image in enumerate(copies.images)}
+    for names in find_label_conflicts(copies, exact=False)[:_N_CONFLICTS]:
+        first = names[0]
+        other = next(
+            name
+            for name in names
+            if copies.images[positions[name]].tumour_class != copies.images[positions[first]].tumour_class
+        )
+        both = {positions[first], positions[other]}
+        mirror = next((pair.mirror for pair in copies.pairs if {pair.first, pair.second} == both), "none")
+        shown.append(MatchPicture(f"{first} | {other}", pixels(first), pixels(other), mirror))
+    return shown
