@@ -75,7 +75,7 @@ def find_head(pixels_u8: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     inset = 2 if min(size) > 8 else 0  # Scanners draw frames on the outermost pixels.
     inner = small[inset : size[1] - inset, inset : size[0] - inset]
     rim = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
-    background, bright = float(np.percentile(rim, 25)), float(np.percentile(inner, 98))
+    (background,), (bright,) = percentiles(rim, (25,)), percentiles(inner, (98,))
     bright_mask = (small > background + max(6.0, 0.15 * (bright - background))).astype(np.uint8)
     mask = cv2.morphologyEx(bright_mask, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     n_things, _, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
@@ -89,11 +89,28 @@ def find_head(pixels_u8: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     return left, top, min(width, right) - left, min(height, bottom) - top
 
 
+def percentiles(pixels_u8: NDArray[np.uint8], shares: tuple[float, ...]) -> list[float]:
+    """What `np.percentile` gives (linear between neighbours), counted instead of sorted: ten times faster.
+
+    Args:
+        pixels_u8: uint8 of any shape, at least one value.
+        shares: percent, 0..100.
+    """
+    cumulative = np.cumsum(np.bincount(pixels_u8.ravel(), minlength=256))
+    found = []
+    for share in shares:
+        place = share / 100 * (pixels_u8.size - 1)
+        below = int(np.searchsorted(cumulative, int(place), side="right"))
+        above = int(np.searchsorted(cumulative, min(int(place) + 1, pixels_u8.size - 1), side="right"))
+        found.append(below + (above - below) * (place - int(place)))
+    return found
+
+
 def _cut_head(pixels_u8: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
     """The head stretched to a square, (96, 96) float32 in [0, 1], and the logarithm of its width over its height."""
     x, y, width, height = find_head(pixels_u8)
     head = cv2.resize(pixels_u8[y : y + height, x : x + width], (_HEAD_PX, _HEAD_PX), interpolation=cv2.INTER_AREA)
-    dark, bright = np.percentile(head, (1, 98))
+    dark, bright = percentiles(head, (1, 98))
     head_unit = np.clip((head.astype(np.float32) - np.float32(dark)) / np.float32(bright - dark + 1.0), 0.0, 1.0)
     return head_unit, float(np.clip(np.log(width / height), -_LARGEST_ASPECT, _LARGEST_ASPECT))
 

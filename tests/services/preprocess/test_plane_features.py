@@ -3,8 +3,10 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from services.preprocess.plane_features import N_FEATURES, find_head, plane_features
+from services.preprocess.plane_features import N_FEATURES, find_head, percentiles, plane_features
 
 
 def draw_head(height: int = 160, width: int = 120, face: bool = True) -> np.ndarray:
@@ -86,3 +88,9 @@ def test_noise_of_any_shape_gives_finite_features():
 
 def test_the_layout_in_memory_does_not_matter(head_u8):
     assert np.array_equal(plane_features(head_u8), plane_features(np.asfortranarray(head_u8)))
+
+
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=60), st.floats(0, 100))
+def test_counted_percentiles_are_numpys(levels, share):
+    pixels = np.array(levels, np.uint8)
+    assert percentiles(pixels, (share,))[0] == pytest.approx(np.percentile(pixels, share), abs=1e-9)
