@@ -19,6 +19,7 @@ labelled ones where this feature names 99.9 %; and only with it does HDBSCAN fin
 """
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -89,7 +90,7 @@ def find_head(pixels_u8: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     return left, top, min(width, right) - left, min(height, bottom) - top
 
 
-def percentiles(pixels_u8: NDArray[np.uint8], shares: tuple[float, ...]) -> list[float]:
+def percentiles(pixels_u8: NDArray[Any], shares: tuple[float, ...]) -> list[float]:
     """What `np.percentile` gives (linear between neighbours), counted instead of sorted: ten times faster.
 
     Args:
