@@ -34,7 +34,12 @@ def preprocess(
     image_set: str,
     recipe: Annotated[str | None, typer.Option(help="rigorous (the default), study, or an object as JSON.")] = None,
     selection: Annotated[
-        Path | None, typer.Option(help="CSV of exactly these images: image (or image_id), and rotation_deg if turned.")
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="CSV of exactly these images: image (or image_id), and rotation_deg if turned.",
+        ),
     ] = None,
     replay: Annotated[str | None, typer.Option(help="Repeat what made this preprocessed set.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave this image out; repeat for several.")] = None,
@@ -47,7 +52,7 @@ def preprocess(
         "selection": _read_selection(selection) if selection else None,
         "replay": replay,
         "exclude": exclude or [],
-        "relabel": _read_fields(relabel),
+        "relabel": {image: tumour_class for image, _, tumour_class in (word.rpartition("=") for word in relabel or [])},
         **_read_fields(field),
     }
     chosen = json.loads(recipe) if recipe and recipe.startswith("{") else recipe

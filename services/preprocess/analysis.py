@@ -43,7 +43,7 @@ class Measurement:
         pixel_hash: hash of the decoded gray pixels.
         plane: imaging plane, or None where it was not looked for.
         plane_confidence: 0..1, or None where a person named the plane.
-        plane_source: how the plane is known: user, cluster, neighbours or prototype.
+        plane_source: how the plane is known: user, file, cluster, neighbours or prototype.
         group: what must not be in two splits, a patient for example, or None.
     """
 
@@ -77,8 +77,9 @@ class Measurement:
         return dict(vars(self))
 
     def hashed(self) -> HashedImage:
-        """The measurement as the search for duplicates sees it."""
-        return HashedImage(self.name, self.split, self.tumour_class, self.pixel_hash)
+        """The measurement as the search for copies sees it; a blank image is nobody's copy."""
+        pixel_hash = self.pixel_hash if self.contrast >= LEAST_CONTRAST else f"blank {self.name}"
+        return HashedImage(self.name, self.split, self.tumour_class, pixel_hash)
 
 
 def laplacian_variance(pixels_u8: NDArray[np.uint8]) -> float:

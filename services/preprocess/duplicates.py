@@ -64,7 +64,7 @@ class Copies:
 
     Attributes:
         images: the images, in their order.
-        pairs: near-duplicates, by position; equal images are among them unless they have no contrast.
+        pairs: near-duplicates, by position; of equal images the first stands for all.
         exact: (N,) int64, the same number for equal images.
         group: (N,) int64, the same number for images joined by equality or by near-duplicates.
     """
@@ -115,6 +115,8 @@ def find_duplicates(images: Sequence[HashedImage]) -> list[DuplicateGroup]:
 def find_leaks(copies: Copies, among: Collection[str] | None = None) -> list[Leak]:
     """Testing images that share a group with an image of Training, each with its best match there.
 
+    An image without a split counts as Training, since that is where it is used.
+
     Args:
         copies: the groups.
         among: only images of these names count, on both sides; None takes all.
@@ -123,7 +125,7 @@ def find_leaks(copies: Copies, among: Collection[str] | None = None) -> list[Lea
     counts = [among is None or image.name in among for image in images]
     training: dict[int, int] = {}
     for k, image in enumerate(images):
-        if counts[k] and image.split == Split.TRAINING:
+        if counts[k] and image.split != Split.TESTING:
             training.setdefault(int(copies.group[k]), k)
     best = _best_matches(copies, counts)
     leaks: list[Leak] = []
@@ -136,37 +138,46 @@ def find_leaks(copies: Copies, among: Collection[str] | None = None) -> list[Lea
 
 
 def _best_matches(copies: Copies, counts: Sequence[bool]) -> dict[int, Leak]:
-    """For positions in Testing, the equal image of Training, else the one that correlates most."""
+    """For positions in Testing, the equal image of Training, else the one that correlates most.
+
+    A pair stands for all images that are equal to its two.
+    """
     images = copies.images
-    best: dict[int, Leak] = {}
-    equal: dict[int, int] = {}
+    trained: dict[int, int] = {}
     for k, image in enumerate(images):
-        if counts[k] and image.split == Split.TRAINING:
-            equal.setdefault(int(copies.exact[k]), k)
-    for k, image in enumerate(images):
-        if image.split == Split.TESTING and int(copies.exact[k]) in equal:
-            best[k] = Leak(image.name, images[equal[int(copies.exact[k])]].name, 1.0, "none", True)
+        if counts[k] and image.split != Split.TESTING:
+            trained.setdefault(int(copies.exact[k]), k)
+    nearest: dict[int, tuple[float, str, int]] = {}
     for pair in copies.pairs:
-        sides = {images[pair.first].split: pair.first, images[pair.second].split: pair.second}
-        if not (counts[pair.first] and counts[pair.second]) or set(sides) != {Split.TRAINING, Split.TESTING}:
+        ends = int(copies.exact[pair.first]), int(copies.exact[pair.second])
+        for one, other in (ends, ends[::-1]):
+            if other in trained and pair.correlation > nearest.get(one, (0.0, "", 0))[0]:
+                nearest[one] = (pair.correlation, pair.mirror, trained[other])
+    best: dict[int, Leak] = {}
+    for k, image in enumerate(images):
+        number = int(copies.exact[k])
+        if image.split != Split.TESTING or not counts[k]:
             continue
-        testing, known = sides[Split.TESTING], best.get(sides[Split.TESTING])
-        if known is None or (not known.exact and pair.correlation > (known.correlation or 0.0)):
-            match = images[sides[Split.TRAINING]].name
-            best[testing] = Leak(images[testing].name, match, pair.correlation, pair.mirror, False)
+        if number in trained:
+            best[k] = Leak(image.name, images[trained[number]].name, 1.0, "none", True)
+        elif number in nearest:
+            correlation, mirror, match = nearest[number]
+            best[k] = Leak(image.name, images[match].name, correlation, mirror, False)
     return best
 
 
-def find_label_conflicts(copies: Copies, *, exact: bool) -> list[list[str]]:
+def find_label_conflicts(copies: Copies, *, exact: bool, among: Collection[str] | None = None) -> list[list[str]]:
     """Names of copies that bear different classes, group by group.
 
     Args:
         copies: the groups.
         exact: whether only equal pixels count, or every copy.
+        among: only images of these names count; None takes all.
     """
     groups: dict[int, list[HashedImage]] = defaultdict(list)
     for number, image in zip(copies.exact if exact else copies.group, copies.images, strict=True):
-        groups[int(number)].append(image)
+        if among is None or image.name in among:
+            groups[int(number)].append(image)
     return [
         [member.name for member in members]
         for members in groups.values()

@@ -170,9 +170,12 @@ def to_pdf(figures: Iterable["Figure"]) -> bytes:
 
     In one file the type is embedded once. There is no metadata, so that the same data give the same bytes.
     """
+    import logging
+
     import matplotlib
     from matplotlib.backends.backend_pdf import PdfPages
 
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every step of every font
     buffer = io.BytesIO()
     nothing: dict[str, Any] = dict.fromkeys(("Creator", "Producer", "CreationDate"))
     with matplotlib.rc_context({"pdf.fonttype": 42}), PdfPages(buffer, metadata=nothing) as pages:

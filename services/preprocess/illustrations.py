@@ -27,13 +27,13 @@ _Pixels = Callable[[str], NDArray[np.uint8]]
 def illustrate_shard(execution: Execution) -> dict[str, Any]:
     """Draw and store the figures of one kind; their hashes by file name."""
     outcome = read_outcome(execution)
-    pictures = _gather_pictures(execution, outcome)
     kinds = (execution.spec["figures"],)
+    pictures = _gather_pictures(execution, outcome, with_images="grids" in kinds)
     drawn = draw_figures(outcome.findings, build_report(outcome.findings), pictures, kinds)
     return {"figures": {file: execution.objects.put_blob(data) for file, data in drawn.items()}}
 
 
-def _gather_pictures(execution: Execution, outcome: Outcome) -> Pictures:
+def _gather_pictures(execution: Execution, outcome: Outcome, *, with_images: bool) -> Pictures:
     """The few images that the figures show."""
     findings, images = outcome.findings, outcome.images
     sha256 = {image["name"]: image["sha256"] for image in execution.artifacts.manifest(outcome.raw)["images"]}
@@ -52,6 +52,8 @@ def _gather_pictures(execution: Execution, outcome: Outcome) -> Pictures:
             [count_levels(read_blob(execution, members[name]["sha256"]).pixels_u8) for name in drawn]
         )
         execution.progress.raise_if_cancelled()
+    if not with_images:
+        return Pictures([], [], [], before, after)
     leaks = [
         MatchPicture(
             f"{leak.testing} | {leak.training}",
@@ -101,7 +103,8 @@ def _conflicts(copies: Copies, pixels: _Pixels) -> list[MatchPicture]:
             for name in names
             if copies.images[positions[name]].tumour_class != copies.images[positions[first]].tumour_class
         )
-        both = {positions[first], positions[other]}
-        mirror = next((pair.mirror for pair in copies.pairs if {pair.first, pair.second} == both), "none")
+        both = {int(copies.exact[positions[name]]) for name in (first, other)}
+        ends = ((pair.mirror, {int(copies.exact[k]) for k in (pair.first, pair.second)}) for pair in copies.pairs)
+        mirror = next((mirror for mirror, numbers in ends if numbers == both), "none")
         shown.append(MatchPicture(f"{first} | {other}", pixels(first), pixels(other), mirror))
     return shown

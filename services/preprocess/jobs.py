@@ -16,20 +16,19 @@ import cv2
 
 from services.preprocess.analysis import Measurement, measure
 from services.preprocess.draws import Draw
-from services.preprocess.duplicates import find_copies
+from services.preprocess.duplicates import HashedImage, find_copies
 from services.preprocess.features import FeatureTable, ImageFeatures, describe, pack, unpack
 from services.preprocess.illustrations import illustrate_shard
-from services.preprocess.near_duplicates import find_near_pairs
+from services.preprocess.near_duplicates import NearPair, find_near_pairs
 from services.preprocess.pipeline import encode_image, prepare_pixels
 from services.preprocess.plan import Plan, Planned, follow_record, make_plan, references_for
 from services.preprocess.planes import PlaneResult, assign_planes
 from services.preprocess.reading import READING_ERRORS
 from services.preprocess.recipe import Recipe
-from services.preprocess.selection import Drop
+from services.preprocess.selection import Drop, pairs_that_count, refuse_conflicts, search_rule
 from services.preprocess.service import ILLUSTRATE, MEASURE, PREPARE, SELECT
 from services.preprocess.settings import get_preprocess_settings
 from services.preprocess.sources import get_json, get_result, put_json, raw_images, read_blob
-from services.preprocess.steps import NearDuplicates
 from shared.errors import InvalidInput
 from shared.jobs.runner import Execution
 
@@ -101,15 +100,14 @@ def select_shard(execution: Execution) -> dict[str, Any]:
         execution.progress.raise_if_cancelled()
         images, planes = _annotate(execution, measured, table, recipe)
         execution.progress.raise_if_cancelled()
-        rule = recipe.near_duplicates or NearDuplicates()
-        pairs = find_near_pairs(
-            table.thumbnails_u8, rule.correlation, mirrored=rule.mirrored, check=execution.progress.raise_if_cancelled
-        )
-    hashed = [image.hashed() for image in images]
-    copies = find_copies(hashed, pairs if recipe.near_duplicates else [])
+        hashed = [image.hashed() for image in images]
+        pairs = _find_pairs(execution, hashed, table, recipe)
+    copies = find_copies(hashed, pairs_that_count(pairs, recipe.near_duplicates))
     if recorded := request.get("recorded"):
         draws = {name: Draw(**draw) for name, draw in get_json(execution, recorded).items()}
         plan = follow_record(images, draws)
+        if request["replay"] is None:
+            refuse_conflicts(copies, recipe, among={planned.image.name for planned in plan.kept})
     else:
         plan = make_plan(images, copies, recipe, request["exclude"])
     if not plan.kept:
@@ -132,6 +130,19 @@ def select_shard(execution: Execution) -> dict[str, Any]:
         "plan": put_json(execution, {"recipe": resolved.model_dump(mode="json"), "kept": kept}),
         "findings": put_json(execution, findings),
     }
+
+
+def _find_pairs(
+    execution: Execution, images: Sequence[HashedImage], table: FeatureTable, recipe: Recipe
+) -> list[NearPair]:
+    """Near-duplicates among one image of each hash, by the more lenient of the recipe's rule and the default one."""
+    first: dict[str, int] = {}
+    for k, image in enumerate(images):
+        first.setdefault(image.pixel_hash, k)
+    positions = list(first.values())
+    rule = search_rule(recipe.near_duplicates)
+    check = execution.progress.raise_if_cancelled
+    return find_near_pairs(table.thumbnails_u8, rule.correlation, mirrored=rule.mirrored, among=positions, check=check)
 
 
 def _kept_record(planned: Planned, facts: dict[str, Any]) -> dict[str, Any]:
@@ -216,9 +227,14 @@ def prepare_shard(execution: Execution) -> dict[str, Any]:
         pixels_u8 = read_blob(execution, image["sha256"]).pixels_u8
         result = prepare_pixels(pixels_u8, recipe, Draw(**image["draw"]), image["class"])
         sha256 = execution.objects.put_blob(encode_image(result.pixels_u8, recipe))
-        return {"source": image["name"], "sha256": sha256, "parameters": {**result.parameters, "file": image["file"]}}
+        parameters = {**result.parameters, "file": image["file"]}
+        return {
+            "source": image["name"], "source_sha256": image["sha256"], "sha256": sha256, "parameters": parameters
+        }  # fmt: skip
 
-    return {"prepared": put_json(execution, _in_threads(execution, images, prepare_one, execution.spec["quota"]))}
+    prepared = _in_threads(execution, images, prepare_one, execution.spec["quota"])
+    # The hashes stand in the row too, where the garbage collector looks for what is needed.
+    return {"prepared": put_json(execution, prepared), "images": [image["sha256"] for image in prepared]}
 
 
 def _in_threads(

@@ -8,14 +8,14 @@ from typing import Any
 from services.preprocess.analysis import UNKNOWN, Measurement
 from services.preprocess.duplicates import Copies, Leak, find_copies, find_label_conflicts, find_leaks
 from services.preprocess.findings import Findings
-from services.preprocess.steps import NearDuplicates
+from services.preprocess.selection import search_rule
 from shared.tumour import Split
 
 
 def summarise_copies(findings: Findings) -> dict[str, Any]:
     """Copies within each split, copies of two classes, and leaks of the whole set and of the images kept, as JSON."""
     copies = findings.copies
-    rule = findings.recipe.near_duplicates or NearDuplicates()
+    rule = search_rule(findings.recipe.near_duplicates)
     kept_leaks = {leak.testing for leak in findings.kept_leaks}
     return {
         "by_split": _count_groups(copies, exact=True),
@@ -56,8 +56,8 @@ def number_copies(copies: Copies) -> dict[str, int]:
 def _crossing(images: Sequence[Measurement]) -> list[str]:
     splits: dict[str, set[str]] = defaultdict(set)
     for image in images:
-        if image.group and image.split:
-            splits[image.group].add(image.split)
+        if image.group:
+            splits[image.group].add(image.split or Split.TRAINING)
     return sorted(group for group, found in splits.items() if {Split.TRAINING, Split.TESTING} <= found)
 
 

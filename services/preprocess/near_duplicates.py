@@ -18,6 +18,7 @@ THUMBNAIL_PX = 64
 _INDEX_PX = 16
 _SLACK = 0.02  # averaging raises correlations; of all verified pairs of the data set none was lower in the index
 _BLOCK = 1024
+_MOST_PAIRS = 64
 _MIRRORS = {"none": (1, 1), "left-right": (1, -1), "top-bottom": (-1, 1), "half-turn": (-1, -1)}
 
 
@@ -49,35 +50,85 @@ def make_thumbnail(pixels_u8: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def find_near_pairs(
-    thumbnails_u8: NDArray[np.uint8], least: float, *, mirrored: bool = True, check: Callable[[], None] = lambda: None
+    thumbnails_u8: NDArray[np.uint8],
+    least: float,
+    *,
+    mirrored: bool = True,
+    among: Sequence[int] | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> list[NearPair]:
-    """Every pair of images whose thumbnails correlate by `least` or more; each pair once, with its best mirror.
+    """Pairs of images whose thumbnails correlate by `least` or more; each pair once, with its best mirror.
 
     Images without contrast have no correlation with anything. Time grows with the square of N: 7,023 images take
-    seconds; memory holds one kilobyte for each image and one block of 1,024 rows.
+    seconds; memory holds one kilobyte for each image, one block of 1,024 rows, and the pairs. Of very many copies of
+    one scan not every pair is kept: of two images that have 64 pairs each, only a pair that joins two groups.
 
     Args:
         thumbnails_u8: (N, 64, 64) uint8, may be a memory map.
         least: least correlation, 0..1.
         mirrored: whether mirror images and half turns count.
-        check: called now and then; what it raises ends the search.
+        among: positions to look at, ascending; None takes all.
+        check: called for every block; what it raises ends the search.
     """
-    index = _unit_rows(_shrink(thumbnails_u8))
-    best: dict[tuple[int, int], NearPair] = {}
+    positions = np.arange(len(thumbnails_u8)) if among is None else np.asarray(among, dtype=np.int64)
+    if len(positions) < 2:
+        return []
+    index = _unit_rows(_shrink(thumbnails_u8, positions))
+    kept = _PairKeeper(len(positions))
     for name, (rows, columns) in _MIRRORS.items():
         if name != "none" and not mirrored:
             continue
-        for first, second in _candidates(index, rows, columns, least - _SLACK):
-            check()
+        for first, second in _candidates(index, rows, columns, least - _SLACK, check):
             (ones, row_of_first), (others, row_of_second) = (np.unique(k, return_inverse=True) for k in (first, second))
-            a, b = _unit_rows(thumbnails_u8[ones]), _unit_rows(thumbnails_u8[others][:, ::rows, ::columns])
+            a = _unit_rows(thumbnails_u8[positions[ones]])
+            b = _unit_rows(thumbnails_u8[positions[others]][:, ::rows, ::columns])
             correlation = np.einsum("nd,nd->n", a[row_of_first], b[row_of_second])
             for k in np.flatnonzero(correlation >= least):
-                pair = NearPair(int(first[k]), int(second[k]), round(float(correlation[k]), 5), name)
-                known = best.get((pair.first, pair.second))
-                if known is None or pair.correlation > known.correlation:
-                    best[pair.first, pair.second] = pair
-    return [best[key] for key in sorted(best)]
+                kept.add(int(first[k]), int(second[k]), round(float(correlation[k]), 5), name)
+    return [
+        NearPair(int(positions[first]), int(positions[second]), correlation, mirror)
+        for (first, second), (correlation, mirror) in sorted(kept.pairs.items())
+    ]
+
+
+class _PairKeeper:
+    """The pairs worth keeping: all of them, up to a number for each image, and beyond it those that join groups."""
+
+    def __init__(self, n_images: int) -> None:
+        self.pairs: dict[tuple[int, int], tuple[float, str]] = {}
+        self._counts = [0] * n_images
+        self._groups = _Groups(n_images)
+
+    def add(self, first: int, second: int, correlation: float, mirror: str) -> None:
+        known = self.pairs.get((first, second))
+        if known is not None:
+            if correlation > known[0]:
+                self.pairs[first, second] = (correlation, mirror)
+            return
+        joins = self._groups.join(first, second)
+        if joins or min(self._counts[first], self._counts[second]) < _MOST_PAIRS:
+            self.pairs[first, second] = (correlation, mirror)
+            self._counts[first] += 1
+            self._counts[second] += 1
+
+
+class _Groups:
+    """Disjoint sets of images."""
+
+    def __init__(self, n_images: int) -> None:
+        self._parent = list(range(n_images))
+
+    def root(self, node: int) -> int:
+        while self._parent[node] != node:
+            self._parent[node] = self._parent[self._parent[node]]
+            node = self._parent[node]
+        return node
+
+    def join(self, first: int, second: int) -> bool:
+        """Make one group of two; False if they were one."""
+        a, b = self.root(first), self.root(second)
+        self._parent[max(a, b)] = min(a, b)
+        return a != b
 
 
 def group_pairs(n_images: int, pairs: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
@@ -87,26 +138,18 @@ def group_pairs(n_images: int, pairs: Sequence[tuple[int, int]]) -> NDArray[np.i
         n_images: N.
         pairs: positions of images that belong together.
     """
-    parent = list(range(n_images))
-
-    def root(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
+    groups = _Groups(n_images)
     for first, second in pairs:
-        a, b = root(first), root(second)
-        parent[max(a, b)] = min(a, b)
-    return np.array([root(node) for node in range(n_images)], dtype=np.int64)
+        groups.join(first, second)
+    return np.array([groups.root(node) for node in range(n_images)], dtype=np.int64)
 
 
-def _shrink(thumbnails_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(N, 16, 16) float32 means of 4 x 4 pixels, computed in blocks."""
-    index = np.empty((len(thumbnails_u8), _INDEX_PX, _INDEX_PX), dtype=np.float32)
+def _shrink(thumbnails_u8: NDArray[np.uint8], positions: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(N, 16, 16) float32 means of 4 x 4 pixels of these thumbnails, computed in blocks."""
+    index = np.empty((len(positions), _INDEX_PX, _INDEX_PX), dtype=np.float32)
     step = THUMBNAIL_PX // _INDEX_PX
     for start in range(0, len(index), _BLOCK):
-        block = thumbnails_u8[start : start + _BLOCK].astype(np.float32)
+        block = thumbnails_u8[positions[start : start + _BLOCK]].astype(np.float32)
         tiles = block.reshape(len(block), _INDEX_PX, step, _INDEX_PX, step)
         index[start : start + _BLOCK] = tiles.mean(axis=(2, 4))
     return index
@@ -121,13 +164,14 @@ def _unit_rows(images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.fl
 
 
 def _candidates(
-    index: NDArray[np.float32], rows: int, columns: int, least: float
+    index: NDArray[np.float32], rows: int, columns: int, least: float, check: Callable[[], None]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Positions (first, second), first < second, of pairs above `least` in the index, a block at a time."""
     turned = index.reshape(-1, _INDEX_PX, _INDEX_PX)[:, ::rows, ::columns].reshape(len(index), -1)
     for start in range(0, len(index), _BLOCK):
         block = index[start : start + _BLOCK]
         for other in range(start, len(index), _BLOCK):
+            check()
             first, second = np.nonzero(block @ turned[other : other + _BLOCK].T >= least)
             first, second = first + start, second + other
             ordered = first < second

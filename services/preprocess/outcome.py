@@ -11,7 +11,7 @@ from services.preprocess.near_duplicates import NearPair
 from services.preprocess.recipe import Recipe
 from services.preprocess.report import build_report, write_page, write_table
 from services.preprocess.result_names import name_results
-from services.preprocess.selection import Drop
+from services.preprocess.selection import Drop, search_rule
 from services.preprocess.sources import get_json, get_result, raw_set
 from shared.artifacts.store import Artifact, DraftArtifact
 from shared.jobs.runner import Execution
@@ -45,7 +45,7 @@ def read_outcome(execution: Execution) -> Outcome:
         if "prepared" in result
         for image in get_json(execution, result["prepared"])
     }
-    return Outcome(raw, findings, _set_images(findings, prepared))
+    return Outcome(raw, findings, _set_images(execution, findings, prepared))
 
 
 def finish_preprocessing(execution: Execution) -> list[DraftArtifact]:
@@ -98,12 +98,10 @@ def _read_findings(execution: Execution, raw: Artifact) -> Findings:
     )
 
 
-def _set_images(findings: Findings, prepared: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _set_images(execution: Execution, findings: Findings, prepared: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The images of the result, in the order of the plan, as manifests hold them."""
     by_name = {image.name: image for image in findings.images}
-    folders = {name: by_name[name].tumour_class for name in findings.kept}
-    moved = {name: c for name, c in folders.items() if c and f"/{c}/" not in f"/{name}"}
-    names = name_results(findings.kept, findings.recipe.extension, moved)
+    names = name_results(findings.kept, findings.recipe.extension, execution.request["relabel"])
     size_px = findings.recipe.size_px
     return [
         {
@@ -118,6 +116,7 @@ def _set_images(findings: Findings, prepared: dict[str, dict[str, Any]]) -> list
             "width": size_px,
             "height": size_px,
             "source": source,
+            "source_sha256": prepared[source]["source_sha256"],
             "parameters": prepared[source]["parameters"],
         }
         for source in findings.kept
@@ -150,7 +149,8 @@ def _leakage(findings: Findings) -> dict[str, Any]:
     near = {leak.testing for leak in findings.kept_leaks} - exact
     kept = set(findings.kept)
     images = [image for image in findings.images if image.name in kept and image.group]
-    groups = {image.group for image in images if image.split == Split.TRAINING}
+    groups = {image.group for image in images if image.split != Split.TESTING}
+    rule = search_rule(findings.recipe.near_duplicates)
     grouped = {image.name for image in images if image.split == Split.TESTING and image.group in groups}
     crossing = {image.group for image in images if image.split == Split.TESTING} & groups
     return {
@@ -160,4 +160,5 @@ def _leakage(findings: Findings) -> dict[str, Any]:
         "groups": len(crossing),
         "kept": len(exact | near | grouped),
         "waiver": findings.recipe.leakage_waiver,
+        "correlation": rule.correlation,
     }

@@ -15,7 +15,12 @@ from services.preprocess.pipeline import POOLED
 from services.preprocess.recipe import Recipe
 from services.preprocess.selection import Drop, Selection, balance_classes
 from services.preprocess.study import draw_as_study
+from shared.errors import InvalidInput
 from shared.tumour import Split
+
+
+class NoReference(InvalidInput):
+    """There is no image to match histograms to."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,8 @@ def references_for(
         if planned.image.split != Split.TESTING:
             names[planned.image.tumour_class or "unknown"].append(planned.image.name)
             names[POOLED].append(planned.image.name)
+    if not names:
+        raise NoReference("Histogram matching needs images of Training to match to, and none stays in the set.")
     references = {}
     for key, members in names.items():
         drawn = sorted(draw_subset(members, matching.n_images, recipe.seed, f"matching/{key}"))

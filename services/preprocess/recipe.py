@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from services.preprocess.geometry import Interpolation
 from services.preprocess.steps import (
@@ -17,6 +17,7 @@ from services.preprocess.steps import (
     SizeLimits,
 )
 from shared.errors import InvalidInput
+from shared.texts import Name, Reason
 from shared.tumour import Split
 
 DuplicateRule = Literal["within_split", "across_splits", "none"]
@@ -40,7 +41,7 @@ class Recipe(BaseModel):
         json_schema_extra={"examples": [{"duplicates": "within_split", "size_rule": "pad_square", "size_px": 128}]},
     )
 
-    name: str = Field(default="custom", min_length=1, max_length=64, description="What to call this recipe.")
+    name: Name = Field(default="custom", max_length=64, description="What to call this recipe.")
     duplicates: DuplicateRule = Field(
         default="across_splits",
         description="Which copies are dropped: `within_split` keeps one of each in a split; `across_splits` also sets "
@@ -52,7 +53,7 @@ class Recipe(BaseModel):
     )
     leaks: Literal["testing", "training"] = Field(
         default="testing",
-        description="Of a scan that occurs in both splits, which side is set aside by `across_splits`.",
+        description="Of a scan or a group that occurs in both splits, which side is set aside.",
     )
     label_conflicts: Literal["refuse", "set_aside", "keep"] = Field(
         default="refuse",
@@ -61,7 +62,7 @@ class Recipe(BaseModel):
     )
     groups: Literal["set_aside", "keep"] = Field(
         default="set_aside",
-        description="Testing images of a group (a patient) that also has Training images: set aside, or kept.",
+        description="A group (a patient) with images in both splits: one side is set aside, or all are kept.",
     )
     size_rule: SizeRule = Field(
         default="pad_square",
@@ -97,12 +98,16 @@ class Recipe(BaseModel):
         "to [0, 1] or [-1, 1]. The stored pixels stay 8-bit.",
     )
     encoding: Encoding = Field(default="png", description="`png` keeps every pixel; `jpeg95` is what the study stored.")
-    leakage_waiver: str | None = Field(
+    leakage_waiver: Reason | None = Field(
         default=None,
-        min_length=3,
-        max_length=500,
         description="Why sets made by this recipe may be trained on although Testing images leak; null refuses that.",
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.balance is not None and self.balance.over == "plane" and not self.planes:
+            raise ValueError("`balance` over planes needs `planes: true`")
+        return self
 
     @classmethod
     def parse(cls, recipe: "str | dict[str, Any] | Recipe") -> Self:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from services.preprocess.analysis import Measurement
 from services.preprocess.duplicates import Copies, Leak, find_label_conflicts, find_leaks
 from services.preprocess.geometry import passes_study_filter
+from services.preprocess.near_duplicates import NearPair
 from services.preprocess.recipe import Recipe
+from services.preprocess.steps import NearDuplicates
 from services.preprocess.study import was_kept_by_study
 from shared.errors import InvalidInput
 from shared.tumour import Split
@@ -69,33 +71,21 @@ class Selection:
         if self._recipe.duplicates != "none":
             self._drop_copies()
         self._drop_sizes()
-        if self._recipe.groups == "set_aside":
-            self._drop_groups()
         if self._recipe.duplicates == "across_splits":
             self._drop_leaks()
+        if self._recipe.groups == "set_aside":
+            self._drop_groups()
 
     def _drop_conflicts(self) -> None:
         rule = self._recipe.label_conflicts
         if rule == "keep":
             return
-        open_conflicts = self._remaining(find_label_conflicts(self._copies, exact=True))
-        if open_conflicts and rule == "refuse":
-            shown = "; ".join(" = ".join(names) for names in open_conflicts[:_SHOWN])
-            raise LabelConflict(
-                f"{len(open_conflicts)} groups of equal images bear different classes: {shown}. Say which class is "
-                "right in `relabel`, name those to leave out in `exclude`, or choose `label_conflicts: set_aside`.",
-                conflicts=open_conflicts[:100],
-            )
-        for names in self._remaining(find_label_conflicts(self._copies, exact=False)):
+        kept = {image.name for image in self.kept}
+        refuse_conflicts(self._copies, self._recipe, kept)
+        for names in find_label_conflicts(self._copies, exact=False, among=kept):
             for name in names:
                 others = ", ".join(other for other in names if other != name)
                 self.drop(name, "label_conflict", f"The same scan with another class: {others[:300]}.")
-
-    def _remaining(self, conflicts: Sequence[list[str]]) -> list[list[str]]:
-        """The conflicts that are still there after the drops so far."""
-        classes = {image.name: image.tumour_class for image in self.kept}
-        left = [[name for name in names if name in classes] for names in conflicts]
-        return [names for names in left if len({classes[name] for name in names} - {None}) > 1]
 
     def _drop_copies(self) -> None:
         """Keep one of the copies in each split: one the study kept, else one of a good size, else the largest."""
@@ -138,11 +128,16 @@ class Selection:
         return None
 
     def _drop_groups(self) -> None:
-        """Set aside Testing images of a patient who has Training images."""
-        training = {image.group for image in self.kept if image.split == Split.TRAINING and image.group}
+        """Set aside, on the side that `leaks` names, images of a patient who has images on both."""
+        training = {image.group for image in self.kept if image.split != Split.TESTING and image.group}
+        testing = {image.group for image in self.kept if image.split == Split.TESTING and image.group}
         for image in self.kept:
-            if image.split == Split.TESTING and image.group in training:
+            if image.group not in training & testing:
+                continue
+            if image.split == Split.TESTING and self._recipe.leaks == "testing":
                 self.drop(image.name, "group_in_training", f"Training has images of the same group, {image.group}.")
+            if image.split != Split.TESTING and self._recipe.leaks == "training":
+                self.drop(image.name, "group_in_testing", f"Testing has images of the same group, {image.group}.")
 
     def _drop_leaks(self) -> None:
         leaks = find_leaks(self._copies, {image.name for image in self.kept})
@@ -153,8 +148,36 @@ class Selection:
         group = {image.name: int(number) for image, number in zip(self._images, self._copies.group, strict=True)}
         tested = {group[leak.testing]: leak.testing for leak in leaks}
         for image in self.kept:
-            if image.split == Split.TRAINING and group[image.name] in tested:
+            if image.split != Split.TESTING and group[image.name] in tested:
                 self.drop(image.name, "in_testing", f"Testing has the same scan, {tested[group[image.name]]}.")
+
+
+def refuse_conflicts(copies: Copies, recipe: Recipe, among: Collection[str]) -> None:
+    """Raise LabelConflict if equal images among these names bear different classes and the recipe refuses that."""
+    conflicts = find_label_conflicts(copies, exact=True, among=among)
+    if conflicts and recipe.label_conflicts == "refuse":
+        shown = "; ".join(" = ".join(names) for names in conflicts[:_SHOWN])
+        raise LabelConflict(
+            f"{len(conflicts)} groups of equal images bear different classes: {shown}. Say which class is right in "
+            "`relabel`, name those to leave out in `exclude`, or choose `label_conflicts: set_aside`.",
+            conflicts=conflicts[:100],
+        )
+
+
+def search_rule(rule: NearDuplicates | None) -> NearDuplicates:
+    """By what rule near-duplicates are looked for and reported: the default one, or the recipe's if it finds more.
+
+    So a strict rule of a recipe hides no leak.
+    """
+    default = NearDuplicates()
+    return default if rule is None else NearDuplicates(correlation=min(rule.correlation, default.correlation))
+
+
+def pairs_that_count(pairs: Sequence[NearPair], rule: NearDuplicates | None) -> list[NearPair]:
+    """The pairs that the recipe's own rule calls copies; none without a rule."""
+    if rule is None:
+        return []
+    return [pair for pair in pairs if pair.correlation >= rule.correlation and (rule.mirrored or pair.mirror == "none")]
 
 
 def passes_size_rule(width: int, height: int, tumour_class: str | None, recipe: Recipe) -> bool:

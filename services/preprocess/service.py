@@ -1,6 +1,7 @@
 """Start preprocessing: check the request against the image set and submit the job, whose work is in `jobs.py`."""
 
 import json
+from collections import Counter
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -31,6 +32,10 @@ class NotAPreparedSet(InvalidInput):
     """Only a set that this platform prepared has a record to replay."""
 
 
+class SourceChanged(InvalidInput):
+    """The raw set does not hold the images that the record was made from."""
+
+
 class ChooseRecipeOrReplay(InvalidInput):
     """A replay takes its recipe and its selection from the record."""
 
@@ -56,7 +61,7 @@ def start_preprocessing(caller: Caller, request: dict[str, Any]) -> Accepted:
         EmptyImageSet: the set has no image.
         InvalidRecipe: the recipe cannot be followed.
         ImagesNotInSet, AmbiguousImage: the request names images that are not there, or not clearly.
-        NotAPreparedSet, ChooseRecipeOrReplay: what is to be replayed cannot be.
+        NotAPreparedSet, ChooseRecipeOrReplay, SourceChanged: what is to be replayed cannot be.
     """
     artifacts = get_artifacts()
     raw = artifacts.get(request["image_set"], caller.owner, "image_set")
@@ -64,11 +69,13 @@ def start_preprocessing(caller: Caller, request: dict[str, Any]) -> Accepted:
         raise NotARawSet(
             f"The image set {raw.id} is {raw.kind}; preprocessing starts from a raw set, one that was uploaded."
         )
-    names = [image["name"] for image in artifacts.manifest(raw)["images"]]
-    if not names:
+    sources = {image["name"]: image["sha256"] for image in artifacts.manifest(raw)["images"]}
+    if not sources:
         raise EmptyImageSet(f"The image set {raw.id} has no image: upload some first.")
-    resolved = _resolve(artifacts, caller, request, names)
-    return submit(caller, "preprocess", resolved, shards=_shards(len(names)), total=2 * len(names), unit="image pass")
+    resolved = _resolve(artifacts, caller, request, sources)
+    return submit(
+        caller, "preprocess", resolved, shards=_shards(len(sources)), total=2 * len(sources), unit="image pass"
+    )
 
 
 def predict_plane_of(data: bytes) -> dict[str, Any]:
@@ -87,9 +94,11 @@ def predict_plane_of(data: bytes) -> dict[str, Any]:
     return {"plane": found.plane, "confidence": found.confidence, "how": found.how, "features": FEATURES}
 
 
-def _resolve(artifacts: ArtifactStore, caller: Caller, request: dict[str, Any], names: list[str]) -> dict[str, Any]:
+def _resolve(
+    artifacts: ArtifactStore, caller: Caller, request: dict[str, Any], sources: dict[str, str]
+) -> dict[str, Any]:
     """The request as the workers read it: a whole recipe, full names, and a record in a blob."""
-    finder = _Finder(names)
+    finder = _Finder(list(sources))
     resolved = {key: request.get(key) for key in ("image_set", "name", "max_unreadable_share", "replay")}
     if request.get("replay"):
         if request.get("recipe") or request.get("selection") or request.get("exclude") or request.get("relabel"):
@@ -97,8 +106,7 @@ def _resolve(artifacts: ArtifactStore, caller: Caller, request: dict[str, Any], 
                 "`replay` takes recipe, selection and corrections from the record of the set: leave the others out."
             )
         prepared = artifacts.get(request["replay"], caller.owner, "image_set")
-        recorded, recipe, relabel = _read_record(artifacts, prepared)
-        finder.find(list(recorded))
+        recorded, recipe, relabel = _read_record(artifacts, prepared, sources)
         exclude: list[str] = []
     else:
         recipe = Recipe.parse(request.get("recipe") or "rigorous")
@@ -110,6 +118,7 @@ def _resolve(artifacts: ArtifactStore, caller: Caller, request: dict[str, Any], 
         recorded = {
             name: Draw(row["rotation_deg"], row["flip_horizontal"], row["flip_vertical"])
             for name, row in zip(found, chosen, strict=True)
+            if name not in exclude
         }
     resolved |= {"recipe": recipe.model_dump(mode="json"), "exclude": exclude, "relabel": relabel, "recorded": None}
     if recorded:
@@ -118,20 +127,26 @@ def _resolve(artifacts: ArtifactStore, caller: Caller, request: dict[str, Any], 
     return resolved
 
 
-def _read_record(artifacts: ArtifactStore, prepared: Artifact) -> tuple[dict[str, Draw], Recipe, dict[str, str]]:
+def _read_record(
+    artifacts: ArtifactStore, prepared: Artifact, sources: dict[str, str]
+) -> tuple[dict[str, Draw], Recipe, dict[str, str]]:
     """What was drawn for each source image of a prepared set, its recipe, and the classes that were corrected."""
     manifest = artifacts.manifest(prepared)
-    if prepared.kind != "preprocessed" or any(
-        "rotation_deg" not in image["parameters"] for image in manifest["images"]
-    ):
+    images = manifest["images"]
+    if prepared.kind != "preprocessed" or any("source_sha256" not in image for image in images):
         raise NotAPreparedSet(
             f"The image set {prepared.id} is {prepared.kind} and has no record of what was drawn for each image: "
             "name a set that `POST /preprocess` made with this version."
         )
-    recorded = {
-        image["source"]: Draw(**{key: image["parameters"][key] for key in Draw().record()})
-        for image in manifest["images"]
-    }
+    changed = [image["source"] for image in images if sources.get(image["source"]) != image["source_sha256"]]
+    if changed:
+        raise SourceChanged(
+            f"{len(changed)} of the {len(images)} recorded images are missing in this set or have other bytes, first "
+            f"{changed[0]}: replay on the raw set that {prepared.id} was made from.",
+            changed=changed[:_NAMED],
+        )
+    drawn = Draw().record().keys()
+    recorded = {image["source"]: Draw(**{key: image["parameters"][key] for key in drawn}) for image in images}
     return recorded, Recipe.parse(manifest["recipe"]), manifest["request"].get("relabel") or {}
 
 
@@ -165,7 +180,7 @@ class _Finder:
                 raise AmbiguousImage(f"{name!r} fits {' and '.join(fitting[:3])}: give the full name.")
             found.append(fitting[0])
         if len(set(found)) < len(found):
-            twice = next(name for name in found if found.count(name) > 1)
+            twice = Counter(found).most_common(1)[0][0]
             raise AmbiguousImage(f"The request names {twice} twice: give each image once.")
         return found
 

@@ -1,8 +1,9 @@
 """The steps of a recipe, each as data: what it does, its settings with their units, and the images it is for."""
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shared.tumour import Split, TumourClass
 
@@ -105,7 +106,7 @@ class BiasField(Step):
     shrink: int = Field(
         default=4, ge=1, le=16, description="The field is fitted on an image this much smaller per axis."
     )
-    iterations: tuple[int, ...] = Field(
+    iterations: tuple[Annotated[int, Field(ge=1, le=500)], ...] = Field(
         default=(50, 50, 50, 50), min_length=1, max_length=6, description="Most iterations at each fitting level."
     )
 
@@ -135,3 +136,14 @@ class HistogramMatching(Step):
         description="What the images were matched to, filled in by the job: for each class, and for `pooled`, the 256 "
         "cumulative shares of the mean histogram.",
     )
+
+    @field_validator("references")
+    @classmethod
+    def _check(cls, references: dict[str, tuple[float, ...]] | None) -> dict[str, tuple[float, ...]] | None:
+        for shares in (references or {}).values():
+            rises = all(0 <= one <= other for one, other in pairwise(shares))
+            if len(shares) != 256 or not rises or not abs(shares[-1] - 1) < 1e-6:
+                raise ValueError("a reference is 256 shares that rise to 1")
+        if references is not None and "pooled" not in references:
+            raise ValueError("`pooled` is missing among the references")
+        return references

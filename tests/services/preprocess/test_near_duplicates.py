@@ -66,6 +66,19 @@ def test_pairs_do_not_depend_on_blocks(monkeypatch):
     }
 
 
+def test_very_many_copies_stay_one_group_with_few_pairs(monkeypatch):
+    monkeypatch.setattr("services.preprocess.near_duplicates._MOST_PAIRS", 4)
+    pairs = pairs_of(*[scan(0)] * 60, scan(1))
+    assert len(pairs) <= 60 * 4 + 60
+    assert len(set(group_pairs(61, [(pair.first, pair.second) for pair in pairs]))) == 2
+
+
+def test_only_the_named_positions_are_looked_at():
+    thumbnails = np.stack([make_thumbnail(scan(seed)) for seed in (0, 0, 1, 0)])
+    assert [(pair.first, pair.second) for pair in find_near_pairs(thumbnails, 0.985, among=[1, 2, 3])] == [(1, 3)]
+    assert find_near_pairs(thumbnails[:1], 0.985) == find_near_pairs(thumbnails[:0], 0.985) == []
+
+
 def test_a_check_can_end_the_search():
     def stop():
         raise InterruptedError

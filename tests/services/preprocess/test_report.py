@@ -60,7 +60,7 @@ def test_every_image_is_accounted_for():
     assert {drop["name"]: drop["reason"] for drop in report["dropped"]} == {
         "Training/glioma/a.png": "duplicate",
         "Testing/glioma/<script>.png": "in_training",
-        "Testing/notumor/d.png": "group_in_training",
+        "Testing/notumor/d.png": "in_training",
         "=evil.jpg": "truncated_image",
     }
     assert sum(report["drop_reasons"].values()) == report["n_dropped"]

@@ -96,6 +96,11 @@ def test_no_group_crosses_the_splits():
     assert reasons(Recipe(groups="keep"), images) == {}
 
 
+def test_the_side_of_a_group_is_chosen_like_that_of_a_leak():
+    images = [measurement("a", group="p1"), measurement("b", split="Testing", group="p1")]
+    assert reasons(Recipe(leaks="training"), images) == {"a": "group_in_testing"}
+
+
 def test_size_limits_name_what_is_out_of_them():
     images = [measurement("tiny", size=(40, 40)), measurement("long", size=(300, 100)), measurement("fine")]
     limits = Recipe(size_limits=SizeLimits(min_side_px=50, max_aspect=2.0))

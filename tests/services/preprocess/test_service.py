@@ -20,9 +20,11 @@ from services.preprocess.recipe import Recipe
 from services.preprocess.settings import get_preprocess_settings
 from shared.app import INTERNAL_TOKEN, OWNER
 from shared.artifacts.annotations import correct_images
+from shared.artifacts.garbage import collect_garbage
 from shared.artifacts.store import DraftArtifact
 from shared.jobs.runner import run_shard
 from shared.jobs.store import NewJob
+from shared.progress import Stopping
 
 pytestmark = pytest.mark.services
 
@@ -78,10 +80,10 @@ def upload(artifacts, objects):
     def store(files, kind="raw"):
         images = []
         for name, data in files.items():
-            split, tumour_class, _ = name.split("/")
+            *split, tumour_class, _ = name.split("/")
             facts = {
                 "name": name,
-                "split": split,
+                "split": split[0] if split else None,
                 "class": tumour_class,
                 "plane": "axial",
                 "sha256": objects.put_blob(data),
@@ -292,13 +294,107 @@ def test_equal_images_of_two_classes_stop_the_job_until_somebody_settles_it(clie
 def test_the_manifest_says_what_leaks_and_who_waived_it(client, jobs, artifacts, upload):
     raw = upload(FILES)
     rigorous, _ = run(client, jobs, artifacts, image_set=raw)
-    assert rigorous["leakage"] == {"checked": True, "exact": 0, "near": 0, "groups": 0, "kept": 0, "waiver": None}
+    clean = {"checked": True, "exact": 0, "near": 0, "groups": 0, "kept": 0, "waiver": None, "correlation": 0.985}
+    assert rigorous["leakage"] == clean
     study, _ = run(client, jobs, artifacts, image_set=raw, recipe="study")
     assert (study["leakage"]["exact"], study["leakage"]["kept"]) == (1, 1)
     assert "study" in study["leakage"]["waiver"]
     careless, report = run(client, jobs, artifacts, image_set=raw, recipe={"duplicates": "none"})
     assert (careless["leakage"]["kept"], careless["leakage"]["waiver"]) == (1, None)
     assert report["report"]["duplicates"]["leaks"]["kept"]["exact"] == 1
+
+
+def test_images_without_a_split_count_as_training(client, jobs, artifacts, upload):
+    """They are trained on, so their copies in Testing leak."""
+    raw = upload({"glioma/a.png": png(0), "Testing/glioma/b.png": png(0), "Testing/glioma/c.png": png(1)})
+    rigorous, _ = run(client, jobs, artifacts, image_set=raw)
+    assert [image["source"] for image in rigorous["images"]] == ["glioma/a.png", "Testing/glioma/c.png"]
+    careless, _ = run(client, jobs, artifacts, image_set=raw, recipe={"duplicates": "none"})
+    assert careless["leakage"]["kept"] == 1
+
+
+def test_a_strict_rule_of_the_recipe_hides_no_leak(client, jobs, artifacts, upload):
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png(0))).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(buffer, "PNG")
+    raw = upload({"Training/glioma/a.png": png(0), "Testing/glioma/b.png": buffer.getvalue()})
+    strict = {"near_duplicates": {"correlation": 1.0, "mirrored": False}}
+    image_set, _ = run(client, jobs, artifacts, image_set=raw, recipe=strict)
+    assert (image_set["leakage"]["near"], image_set["leakage"]["kept"]) == (1, 1)
+    rigorous, _ = run(client, jobs, artifacts, image_set=raw)
+    assert [image["source"] for image in rigorous["images"]] == ["Training/glioma/a.png"]
+
+
+def test_results_do_not_depend_on_the_size_of_a_shard(client, jobs, artifacts, upload, monkeypatch):
+    raw = upload(FILES)
+    recipe = {"rotation": {"share": 1.0}, "histogram_matching": {}, "size_px": 32}
+    made_by = []
+    for size in (1, 4, 100):
+        monkeypatch.setenv("SYNTHMRI_PREPROCESS_SHARD_SIZE", str(size))
+        get_preprocess_settings.cache_clear()
+        made_by.append(run(client, jobs, artifacts, image_set=raw, recipe=recipe))
+    assert made_by[0][0]["images"] == made_by[1][0]["images"] == made_by[2][0]["images"]
+    assert made_by[0][1]["objects"] == made_by[1][1]["objects"] == made_by[2][1]["objects"]
+
+
+def test_no_prepared_image_is_collected_while_the_job_waits(client, jobs, artifacts, objects, database, upload):
+    """The worker is lost after preparing, and everything is older than the collector's patience when it comes back."""
+    job_id = client.post("/preprocess", json={"image_set": upload(FILES), "max_unreadable_share": 0.5}).json()["id"]
+    for _ in range(3):
+        run_shard(job_id, jobs.queued_shards(job_id)[0], work=stop_before_figures, finish=finish_preprocessing)
+    while (queued := jobs.queued_shards(job_id)) and not stop_before_figures.reached:
+        run_shard(job_id, queued[0], work=stop_before_figures, finish=finish_preprocessing)
+    collect_garbage(database, objects, artifacts, min_age_s=-1.0)
+    image_set, _ = made(work_off(jobs, job_id), artifacts)
+    assert all(objects.has_blob(image["sha256"]) for image in image_set["images"])
+
+
+def stop_before_figures(execution):
+    if execution.spec["stage"] == 3:
+        stop_before_figures.reached = True
+        raise Stopping
+    return run_stage(execution)
+
+
+stop_before_figures.reached = False
+
+
+def test_what_cannot_be_followed_is_refused_by_name(client, jobs, artifacts, upload):
+    raw = upload(FILES)
+    first, _ = run(client, jobs, artifacts, image_set=raw)
+    other = upload({**FILES, "Training/notumor/c.png": png(77, (60, 64))})
+    answer = client.post("/preprocess", json={"image_set": other, "replay": first["id"]})
+    assert (answer.status_code, answer.json()["code"]) == (422, "source_changed")
+    for recipe in (
+        {"histogram_matching": {"references": {"pooled": [1.0]}}},
+        {"bias_field": {"iterations": [0]}},
+        {"balance": {"over": "plane"}, "planes": False},
+        {"leakage_waiver": "   "},
+        {"name": "a\n"},
+    ):
+        assert client.post("/preprocess", json={"image_set": raw, "recipe": recipe}).status_code == 422
+    tested = upload({"Testing/glioma/a.png": png(0)})
+    body = {"image_set": tested, "recipe": {"histogram_matching": {}}}
+    assert work_off(jobs, client.post("/preprocess", json=body).json()["id"])["error"]["code"] == "no_reference"
+    body = {"image_set": upload({"Training/glioma/a.png": b"no image"}), "max_unreadable_share": 1}
+    assert work_off(jobs, client.post("/preprocess", json=body).json()["id"])["error"]["code"] == "no_images_left"
+
+
+def test_a_selection_is_checked_for_conflicts_and_what_is_excluded(client, jobs, artifacts, upload):
+    files = {"Training/glioma/a.png": png(0), "Training/notumor/b.png": png(0), "Training/glioma/c.png": png(1)}
+    raw, rows = upload(files), [{"image": name} for name in "abc"]
+    job = work_off(jobs, client.post("/preprocess", json={"image_set": raw, "selection": rows}).json()["id"])
+    assert job["error"]["code"] == "label_conflict"
+    settled, _ = run(client, jobs, artifacts, image_set=raw, selection=rows, exclude=["b"])
+    assert [image["source"][-5:] for image in settled["images"]] == ["a.png", "c.png"]
+
+
+def test_blank_images_are_no_copies_of_each_other(client, jobs, artifacts, upload):
+    buffer = io.BytesIO()
+    Image.new("L", (64, 64)).save(buffer, "PNG")
+    names = ("Training/glioma/a.png", "Training/notumor/b.png", "Testing/glioma/c.png")
+    image_set, report = run(client, jobs, artifacts, image_set=upload(dict.fromkeys(names, buffer.getvalue())))
+    assert len(image_set["images"]) == 3
+    assert any("shows no brain" in w or "show no brain" in w for w in report["report"]["warnings"])
 
 
 def test_planes_and_patients_that_people_name_are_used(client, jobs, artifacts, database, upload):
