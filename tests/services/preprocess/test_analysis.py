@@ -109,9 +109,12 @@ def test_the_whole_data_set_has_the_studys_figures(data_dir: Path):
         "Training": {"glioma": 867, "meningioma": 802, "notumor": 817, "pituitary": 721},
         "Testing": {"glioma": 299, "meningioma": 207, "notumor": 218, "pituitary": 300},
     }
-    assert report["duplicates"]["leaks"]["kept"]["total"] > 0
+    kept = report["duplicates"]["leaks"]["kept"]
+    assert (kept["total"], kept["exact"]) == (515, 62)
+    assert kept["by_class"] == {"glioma": 59, "meningioma": 134, "notumor": 218, "pituitary": 104}
     rigorous = build_report(find(images, pairs))
     assert rigorous["duplicates"]["leaks"]["kept"]["total"] == 0
+    assert {split: sum(row.values()) for split, row in rigorous["kept"].items()} == {"Training": 3340, "Testing": 272}
     # Four groups bear two classes and are set aside whole.
     assert rigorous["drop_reasons"]["label_conflict"] >= 8
 
