@@ -11,7 +11,7 @@ class PreprocessSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SYNTHMRI_PREPROCESS_", extra="ignore")
 
-    threads: int = Field(2, ge=1, le=64, description="Images prepared at the same time in one worker.")
+    threads: int = Field(3, ge=1, le=64, description="Images prepared at the same time in one worker.")
     shard_size: int = Field(512, ge=1, le=10_000, description="Images in one shard.")
 
 
