@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.generator import service
-from services.generator.presets import MAX_SIZE_PX, SamplerName
+from services.generator import sample_jobs, train_jobs
+from services.generator.preset import MAX_SIZE_PX, SamplerName
 from shared.app import caller, create_service_app
 from shared.jobs.submission import Caller
 from shared.texts import Identifier, Name, Reason
@@ -30,7 +30,8 @@ class TrainingRequest(BaseModel):
     tumour_class: TumourClass = Field(alias="class", description="The class to learn; one model knows one class.")
     preset: Identifier = Field(
         "tiny",
-        description="`study` (the published network), `compact` (128 px), `tiny` (64 px, for CPUs) or `tiny-32`.",
+        description="`study` (as published), `rigorous` (the same network, trained as the field does now; for GPUs), "
+        "`compact` (128 px, for CPUs), `tiny` (64 px, for a first try) or `tiny-32`.",
         examples=["tiny"],
     )
     epochs: int | None = Field(None, ge=1, le=100_000, description="Passes over all training images.", examples=[300])
@@ -83,8 +84,8 @@ def train_diffusion_model(request: TrainingRequest, caller: CallerDependency) ->
     A set whose Testing images occur in Training is refused (409 `known_leakage`) unless it, or `leakage_waiver`, says
     why that is accepted; the reason stays in the model's manifest.
     """
-    wishes = service.TrainingWishes(**request.model_dump(exclude={"image_set", "tumour_class"}))
-    return service.start_training(caller, request.image_set, request.tumour_class, wishes).response()
+    wishes = train_jobs.TrainingWishes(**request.model_dump(exclude={"image_set", "tumour_class"}))
+    return train_jobs.start_training(caller, request.image_set, request.tumour_class, wishes).response()
 
 
 @router.post("/generate", status_code=202, tags=["generate"])
@@ -94,8 +95,8 @@ def generate_images(request: Annotated[GenerationRequest, Query()], caller: Call
     Image k of a seed is the same image whatever n is and however many workers draw. The set's manifest records the
     model, the sampler and the seed, so that every image can be made again.
     """
-    wishes = service.SamplingWishes(**request.model_dump(exclude={"tumour_class", "n"}))
-    return service.start_generation(caller, request.tumour_class, request.n, wishes).response()
+    wishes = sample_jobs.SamplingWishes(**request.model_dump(exclude={"tumour_class", "n"}))
+    return sample_jobs.start_generation(caller, request.tumour_class, request.n, wishes).response()
 
 
 app = create_service_app("generator", router)

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from services.generator.network import build_network
-from services.generator.presets import Preset
+from services.generator.preset import Preset
 from shared.errors import InvalidInput
 
 _FACTS: Final = "synthmri"

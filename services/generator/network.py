@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from torch import Tensor, nn
 
-from services.generator.presets import UNetConfig
+from services.generator.preset import UNetConfig
 
 
 class NoisePredictor(DiffusionModelUNet):
@@ -25,13 +25,25 @@ class NoisePredictor(DiffusionModelUNet):
             num_res_blocks=config.res_blocks,
             num_head_channels=config.head_channels,
             norm_num_groups=config.norm_groups,
+            num_class_embeds=config.n_classes + 1 if config.n_classes else None,  # the last one: class withheld
+            use_flash_attention=config.fused_attention,
         )
         self.patch_px = config.patch_px
+        self.n_classes = config.n_classes
 
-    def forward(self, x_t: Tensor, timesteps: Tensor) -> Tensor:  # type: ignore[override]  # No other inputs here.
-        """Predicted noise (or velocity), (N, 1, H, W), in x_t, (N, 1, H, W), at `timesteps`, (N,) int64 in 0..T-1."""
+    def forward(  # type: ignore[override]  # No other inputs here.
+        self, x_t: Tensor, timesteps: Tensor, classes: Tensor | None = None
+    ) -> Tensor:
+        """Predicted noise (or velocity), (N, 1, H, W), in x_t.
+
+        Args:
+            x_t: (N, 1, H, W) float32.
+            timesteps: (N,) int64 in 0..T-1.
+            classes: (N,) int64 in 0..n_classes, where n_classes means that the class is withheld; only, and always,
+                for a class-conditional network.
+        """
         folded = F.pixel_unshuffle(x_t, self.patch_px)  # (N, p^2, H/p, W/p)
-        return F.pixel_shuffle(super().forward(folded, timesteps), self.patch_px)
+        return F.pixel_shuffle(super().forward(folded, timesteps, class_labels=classes), self.patch_px)
 
 
 def build_network(config: UNetConfig, seed: int = 0) -> NoisePredictor:

@@ -8,14 +8,14 @@ t to t - 1, and `DDIMScheduler.step` to t - T // S, which at S = 600 is t - 1 wh
 """
 
 from abc import ABC, abstractmethod
-from typing import Final
+from typing import Any, Final
 
 import torch
 from monai.networks.schedulers.ddim import DDIMScheduler
 from monai.networks.schedulers.ddpm import DDPMScheduler
 from torch import Tensor
 
-from services.generator.presets import SamplerName, ScheduleConfig, TooManySteps
+from services.generator.preset import SamplerName, ScheduleConfig, TooManySteps
 
 
 class Sampler(ABC):
@@ -54,8 +54,7 @@ class DDPMSampler(Sampler):
             steps,
             clip_sample=schedule.clip,
             prediction_type=schedule.prediction,
-            beta_start=schedule.beta_start,
-            beta_end=schedule.beta_end,
+            **_beta_arguments(schedule),
         )
         super().__init__(_respace(scheduler, schedule, steps))
         self._scheduler = scheduler
@@ -86,8 +85,7 @@ class DDIMSampler(Sampler):
             steps,
             clip_sample=schedule.clip,
             prediction_type=schedule.prediction,
-            beta_start=schedule.beta_start,
-            beta_end=schedule.beta_end,
+            **_beta_arguments(schedule),
         )
         super().__init__(_respace(scheduler, schedule, steps))
         self._scheduler = scheduler
@@ -114,7 +112,14 @@ def build_sampler(name: SamplerName, steps: int, schedule: ScheduleConfig) -> Sa
 
 def training_schedule(schedule: ScheduleConfig) -> DDPMScheduler:
     """MONAI's scheduler with the full schedule; its `add_noise` is the forward process, eq. 4 of arXiv:2006.11239."""
-    return DDPMScheduler(schedule.train_steps, beta_start=schedule.beta_start, beta_end=schedule.beta_end)
+    return DDPMScheduler(schedule.train_steps, **_beta_arguments(schedule))
+
+
+def _beta_arguments(schedule: ScheduleConfig) -> dict[str, Any]:
+    """How MONAI calls the betas of `schedule`."""
+    if schedule.betas == "cosine":
+        return {"schedule": "cosine"}  # arXiv:2102.09672, eq. 17
+    return {"schedule": "linear_beta", "beta_start": schedule.beta_start, "beta_end": schedule.beta_end}
 
 
 def _respace(scheduler: DDPMScheduler | DDIMScheduler, schedule: ScheduleConfig, steps: int) -> list[int]:

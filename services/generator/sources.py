@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from services.generator.images import ImageU8, check_count, check_images, decode_gray, shrink_image
-from services.generator.presets import Preset
+from services.generator.preset import Preset
 from shared.artifacts.leakage import require_no_leakage
 from shared.artifacts.store import Artifact, get_artifacts
 from shared.errors import InvalidInput, ModelNotFound

@@ -9,14 +9,14 @@ celery = worker_app("generator")
 @celery.task(name="diffusion.train")
 def train(job_id: str, shard: int) -> None:
     """Train the diffusion model of a job."""
-    from services.generator import service
+    from services.generator import train_jobs
 
-    run_shard(job_id, shard, finish=service.finish_training)
+    run_shard(job_id, shard, finish=train_jobs.finish_training)
 
 
 @celery.task(name="diffusion.sample")
 def sample(job_id: str, shard: int) -> None:
     """Draw one shard of a job's images, or put the set together."""
-    from services.generator import service
+    from services.generator import sample_jobs
 
-    run_shard(job_id, shard, work=service.draw_images, finish=service.finish_generation)
+    run_shard(job_id, shard, work=sample_jobs.draw_images, finish=sample_jobs.finish_generation)

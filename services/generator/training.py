@@ -19,7 +19,7 @@ from torch import Generator, Tensor, nn
 from services.generator.averaging import MovingAverage
 from services.generator.images import ImageU8, check_images
 from services.generator.network import build_network, choose_device, count_parameters, training_dtype
-from services.generator.presets import Preset
+from services.generator.preset import Preset
 from services.generator.resume import ResumeState, fingerprint_images, read_resume, write_resume
 from services.generator.samplers import training_schedule
 from shared.errors import InvalidInput

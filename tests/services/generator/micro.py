@@ -6,7 +6,7 @@ from torch import Tensor
 
 from services.generator.images import ImageU8
 from services.generator.network import NoisePredictor, build_network
-from services.generator.presets import Preset, ScheduleConfig, UNetConfig
+from services.generator.preset import Preset, ScheduleConfig, UNetConfig
 from shared.progress import Cancelled
 
 MICRO = Preset(

@@ -1,14 +1,15 @@
 import pytest
 
 from services.generator.network import build_network, count_parameters
-from services.generator.presets import PRESETS, STUDY, TINY, PresetUnknown, PresetValueInvalid, find_preset
+from services.generator.preset import PresetValueInvalid
+from services.generator.presets import PRESETS, STUDY, TINY, PresetUnknown, find_preset
 
 
 @pytest.mark.parametrize(
     ("name", "least", "most"),
     [
         ("study", 18_500_993, 18_500_993),  # counted from the study's own network
-        ("compact", 4_000_000, 5_000_000),
+        ("compact", 5_500_000, 6_000_000),
         ("tiny", 900_000, 1_200_000),
         ("tiny-32", 900_000, 1_200_000),
     ],
@@ -56,7 +57,7 @@ def test_a_value_that_cannot_work_is_named(values: dict[str, float], reason: str
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
-    with pytest.raises(PresetUnknown, match="study, compact, tiny, tiny-32"):
+    with pytest.raises(PresetUnknown, match="study, rigorous, compact, tiny, tiny-32"):
         find_preset("huge")
 
 

@@ -3,7 +3,7 @@ import torch
 from monai.networks.schedulers.ddim import DDIMScheduler
 from monai.networks.schedulers.ddpm import DDPMScheduler
 
-from services.generator.presets import ScheduleConfig, TooManySteps
+from services.generator.preset import ScheduleConfig, TooManySteps
 from services.generator.samplers import build_sampler, training_schedule
 
 SCHEDULE = ScheduleConfig()

@@ -6,7 +6,7 @@ from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from monai.networks.schedulers.ddpm import DDPMScheduler
 
 from services.generator.images import ImageU8, decode_gray, encode_png, enlarge_image
-from services.generator.presets import SamplerName, ScheduleConfig, UNetConfig
+from services.generator.preset import SamplerName, ScheduleConfig, UNetConfig
 from services.generator.samplers import build_sampler
 from services.generator.sampling import SamplingPlan, denoise_batch, derive_image_seed, sample_images
 from services.generator.training import scale_images

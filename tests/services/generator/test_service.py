@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from services.generator import service, sources
+from services.generator import sample_jobs, sources, train_jobs
 from services.generator.checkpoints import read_tensors, write_weights
 from services.generator.images import decode_gray, encode_png
-from services.generator.presets import Preset
+from services.generator.preset import Preset
 from shared.app import INTERNAL_TOKEN, OWNER
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
 from shared.jobs.runner import run_shard
@@ -80,9 +80,9 @@ def keep_model(
 def work(jobs: JobStore, job: dict[str, Any], n_shards: int = 0) -> dict[str, Any]:
     """Do a whole job in this process and return how it ended."""
     for number in reversed(range(n_shards)):
-        run_shard(job["id"], number, work=service.draw_images, finish=service.finish_generation)
+        run_shard(job["id"], number, work=sample_jobs.draw_images, finish=sample_jobs.finish_generation)
     if not n_shards:
-        run_shard(job["id"], 0, finish=service.finish_training)
+        run_shard(job["id"], 0, finish=train_jobs.finish_training)
     view = jobs.get(job["id"], TEAM)
     assert view["status"] == "succeeded", view["error"]
     return view
@@ -163,7 +163,7 @@ def test_a_seed_is_drawn_and_recorded_where_none_is_given(
 
 def test_twins_are_named_in_the_manifest() -> None:
     images = [{"name": name, "sha256": sha} for name, sha in (("a", "1"), ("b", "2"), ("c", "1"))]
-    assert service._name_twins(images) == ["The same image 2 times: a, c."]
+    assert sample_jobs._name_twins(images) == ["The same image 2 times: a, c."]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 
 from services.generator.images import TooFewImages
 from services.generator.network import choose_device, training_dtype
-from services.generator.presets import Preset, ScheduleConfig
+from services.generator.preset import Preset, ScheduleConfig
 from services.generator.resume import ResumeBundleMismatch
 from services.generator.training import TrainedModel, TrainingDiverged, scale_images, train_model
 from shared.progress import Cancelled, NoProgress, Stopping
