@@ -1,15 +1,16 @@
 """Commands for jobs, and for the platform's health."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gateway.cli_output import connected, fail, follow, out, show, show_list
+from gateway.cli_output import connected, err, fail, follow, out, show, show_list
 
 
 def add_commands(app: typer.Typer) -> None:
     """Register the commands of this module."""
-    for command in (jobs, job, watch, cancel, retry, health):
+    for command in (jobs, job, job_files, watch, cancel, retry, health):
         app.command()(command)
 
 
@@ -30,6 +31,26 @@ def job(ctx: typer.Context, job_id: str) -> None:
     """Show a job."""
     with connected(ctx) as platform:
         show(platform.job(job_id))
+
+
+def job_files(
+    ctx: typer.Context,
+    job_id: str,
+    name: Annotated[str | None, typer.Argument(help="Write this file only.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write the files to.")] = None,
+) -> None:
+    """List the files that a job shows, such as the sample sheets of a training, or write them to a folder."""
+    with connected(ctx) as platform:
+        files = platform.job(job_id)["files"]
+        if output is None and name is None:
+            show_list(ctx, {"items": files}, ("name", "size_bytes", "url"))
+            return
+        folder = output or Path()
+        folder.mkdir(parents=True, exist_ok=True)
+        for wanted in [name] if name else [file["name"] for file in files]:
+            data = platform.job_file(job_id, wanted)
+            (folder / Path(wanted).name).write_bytes(data)
+            err.print(f"wrote {folder / Path(wanted).name}", highlight=False, markup=False)
 
 
 def watch(ctx: typer.Context, job_id: str) -> None:

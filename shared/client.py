@@ -178,6 +178,10 @@ class SynthMRI:
         """Start a failed or cancelled job again, as a new one."""
         return _json(self._transport.post(f"/jobs/{job}/retry"))
 
+    def job_file(self, job: str, name: str) -> bytes:
+        """One of the `files` that a job shows while it runs and afterwards."""
+        return self._transport.get(f"/jobs/{job}/files/{quote(name)}").content
+
     def events(self, job: str) -> Iterator[tuple[str, Json]]:
         """The events of a job until it ends: (`progress` or `done`, the job). Reconnects after a lost connection."""
         failing_since: float | None = None

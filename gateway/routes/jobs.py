@@ -1,4 +1,4 @@
-"""Jobs: list, get, cancel, retry."""
+"""Jobs: list, get, files, cancel, retry."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.auth import principal_of
+from gateway.files import file_response
 from gateway.keys import Principal
 from gateway.paging import Cursor, Limit, listing
 from gateway.resources import IdempotencyKey, Resources, resources_of
@@ -29,7 +30,7 @@ def list_jobs(
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:
-    """Your jobs, newest first. Poll with the ETag in `If-None-Match`: 304 means nothing changed."""
+    """Your jobs, newest first, without their files. Poll with the ETag in `If-None-Match`: 304 means no change."""
     jobs, following = resources.jobs.list(principal.sees, cursor=cursor, limit=limit, status=status, kind=kind)
     return _tagged(request, listing(jobs, following))
 
@@ -41,8 +42,27 @@ def get_job(
     principal: Annotated[Principal, Depends(principal_of)],
     resources: Annotated[Resources, Depends(resources_of)],
 ) -> Response:
-    """One job: status, progress, rate, expected end, artifacts, error."""
+    """One job: status, progress, rate, expected end, the files it shows while it runs, artifacts, error."""
     return _tagged(request, resources.jobs.get(job_id, principal.sees))
+
+
+@router.get("/jobs/{job_id}/files/{name}", response_class=Response)
+def get_job_file(
+    job_id: str,
+    name: str,
+    request: Request,
+    principal: Annotated[Principal, Depends(principal_of)],
+    resources: Annotated[Resources, Depends(resources_of)],
+) -> Response:
+    """One file that the job's work shows, for example a sheet of samples of a training, while it runs and afterwards.
+
+    `files` of the job lists them. A file may be replaced while the job runs: poll with the ETag in `If-None-Match`.
+    """
+    file = resources.jobs.file(job_id, name, principal.sees)
+    headers = {"ETag": f'"{file.sha256[:32]}"', "Cache-Control": "private, no-cache"}
+    if _knows(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return file_response(resources.objects, file.name, file.sha256, headers)
 
 
 @router.post("/jobs/{job_id}/cancel")
@@ -86,7 +106,12 @@ def _tagged(request: Request, body: dict[str, Any]) -> Response:
     """`body`, or 304 if the client's ETag says that it has it."""
     etag = f'"{hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    if etag in known:
+    if _knows(request, etag):
         return Response(status_code=304, headers=headers)
     return JSONResponse(body, headers=headers)
+
+
+def _knows(request: Request, etag: str) -> bool:
+    """Whether the client says that it has what this ETag names."""
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    return etag in known

@@ -1,12 +1,12 @@
 """Reports: list, and one report as JSON, CSV, HTML or PNG."""
 
-import mimetypes
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Header, Query
 from starlette.responses import JSONResponse, Response
 
 from gateway.auth import principal_of
+from gateway.files import PAGE_HEADERS, file_response
 from gateway.keys import Principal
 from gateway.paging import Cursor, Limit, listing
 from gateway.report_formats import to_csv, to_html
@@ -20,10 +20,6 @@ ReportFormat = Literal["json", "csv", "html", "png"]
 _MEDIA: Final[dict[str, ReportFormat]] = {
     "application/json": "json", "text/csv": "csv", "text/html": "html", "image/png": "png"
 }  # fmt: skip
-# A report's page holds names that users chose: no script of any kind may run in it.
-_PAGE_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'"
-}
 _CONTENT: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "The report.", "content": {media: {} for media in _MEDIA}}
 }
@@ -80,7 +76,7 @@ def get_report(
         return Response(to_csv(manifest["report"]), media_type="text/csv")
     if report_format == "html":
         page = to_html(f"{artifact.kind} {artifact.name}", manifest["report"], list(links.values()))
-        return Response(page, media_type="text/html", headers=_PAGE_HEADERS)
+        return Response(page, media_type="text/html", headers=PAGE_HEADERS)
     raise ReportFormatUnavailable(
         "This report has no picture; ask for json, csv or html.", valid=["json", "csv", "html"]
     )
@@ -102,8 +98,7 @@ def _file(resources: Resources, manifest: dict[str, Any], name: str) -> Response
     files = manifest.get("objects", {})
     if name not in files:
         raise ReportFileNotFound(f"This report has no file {name[:80]!r}; it has {', '.join(sorted(files)) or 'none'}.")
-    media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return Response(resources.objects.get_blob(files[name]), media_type=media_type, headers=_PAGE_HEADERS)
+    return file_response(resources.objects, name, files[name])
 
 
 def _file_of(manifest: dict[str, Any], report_format: str) -> str | None:

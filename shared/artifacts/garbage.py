@@ -12,7 +12,7 @@ from sqlalchemy import select
 from shared.artifacts.store import ArtifactStore, artifact_of
 from shared.artifacts.tables import ArtifactRow
 from shared.database import Database
-from shared.jobs.tables import JobRow, ShardRow
+from shared.jobs.tables import JobFileRow, JobRow, ShardRow
 from shared.objects import ObjectStore
 
 MIN_AGE_S = 24 * 3600.0
@@ -24,8 +24,9 @@ def collect_garbage(
 ) -> int:
     """Remove unneeded objects older than `min_age_s` seconds; returns how many were removed.
 
-    Needed are: every blob that a manifest, a job, a shard or a pointer under `weights/` names, and every manifest whose
-    artifact exists. The candidates are listed first, so that what is stored in the meantime is never one of them.
+    Needed are: every blob that a manifest, a job, one of its shards or files, or a pointer under `weights/` names, and
+    every manifest whose artifact exists. The candidates are listed first, so that what is stored in the meantime is
+    never one of them.
     """
     old = [key for prefix in ("blobs/", "artifacts/") for key in objects.list_older(prefix, min_age_s)]
     if not old:
@@ -49,6 +50,7 @@ def _needed(database: Database, objects: ObjectStore, artifacts: ArtifactStore) 
         shards = session.execute(select(ShardRow.result, ShardRow.spec, ShardRow.resume_sha256))
         named = {sha256 for row in shards for value in row for sha256 in _hashes(value)}
         named |= {sha256 for request in session.scalars(select(JobRow.request)) for sha256 in _hashes(request)}
+        named |= set(session.scalars(select(JobFileRow.sha256)))
     for row in rows:
         named |= set(_hashes(artifacts.manifest(artifact_of(row))))
     for key in objects.list("weights/"):

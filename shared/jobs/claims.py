@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from shared.artifacts.tables import ArtifactRow
 from shared.database import Database, now_s, rows_changed
+from shared.jobs.files import JobFile, record_file
 from shared.jobs.states import OPEN, JobStatus, ShardStatus
 from shared.jobs.tables import JobRow, ShardRow
 
@@ -109,6 +110,16 @@ class Claims:
         with self._database.writing() as session:
             changed = update(ShardRow).where(_holds(claim)).values(resume_sha256=sha256, attempt=0, delays=0)
             return rows_changed(session, changed) == 1
+
+    def publish(self, claim: Claim, file: JobFile) -> bool:
+        """Add a file to the claim's job, or replace the one of the same name; False if the claim is lost."""
+        with self._database.writing() as session:
+            session.execute(update(JobRow).where(JobRow.id == claim.job_id).values(status=JobRow.status))
+            # Looked at with the job's row locked: see `_give_up`.
+            if not rows_changed(session, update(ShardRow).where(_holds(claim)).values(token=claim.token)):
+                return False
+            record_file(session, claim.job_id, file)
+            return True
 
     def finish_shard(self, claim: Claim, result: dict[str, Any]) -> list[int]:
         """Store a shard's result. Returns the shards that may now be done: those of the next stage, after its last one.

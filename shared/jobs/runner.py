@@ -16,6 +16,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.jobs.claims import Claim, Claims
+from shared.jobs.files import JobFile, check_file_name
 from shared.jobs.progress import ClaimLost, JobProgress
 from shared.logs import get_log, log_context
 from shared.objects import ObjectStore, blob_key, get_objects
@@ -71,6 +72,22 @@ class Execution:
         for outdated in self.bundles[:-2]:
             self.objects.delete(blob_key(outdated))
             self.bundles.remove(outdated)
+
+    def publish(self, name: str, data: bytes) -> None:
+        """Show `data` as a file of the job, at once and for as long as the job is known.
+
+        A file of the same name is replaced; of more than `files.MAX_FILES` the oldest is forgotten.
+
+        Args:
+            name: 1 to 100 letters, digits, dots, hyphens and underscores; its ending says what it is: `epoch-10.png`.
+
+        Raises:
+            ClaimLost: another worker has the shard now.
+        """
+        name = check_file_name(name)
+        file = JobFile(name, self.objects.put_blob(data), len(data))
+        if not self.claims.publish(self.claim, file):
+            raise ClaimLost
 
     def load_resume(self) -> bytes | None:
         """The newest resume bundle of this shard as it was when the shard was claimed, or None."""

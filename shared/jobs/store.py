@@ -10,10 +10,11 @@ from sqlalchemy.exc import IntegrityError
 from shared.cursors import encode_cursor, older_than
 from shared.database import Database, now_s, rows_changed
 from shared.errors import Conflict, JobAlreadyFinished, JobNotFinished, JobNotFound
+from shared.jobs.files import JobFile, files_of_job, pick_file, take_over_files
 from shared.jobs.idempotency import recall, remember
 from shared.jobs.states import FINAL, OPEN, JobStatus, ShardStatus
 from shared.jobs.tables import JobRow, ShardRow
-from shared.jobs.views import job_view
+from shared.jobs.views import job_summary, job_view
 
 FIRST_SEND_GRACE_S = 6.0
 """How long the maker of a job has to send its messages before the sweeper does, seconds."""
@@ -83,6 +84,8 @@ class JobStore:
                 )
                 session.flush()
                 session.add_all(_shards(job_id, new.shards, carried))
+                if new.retry_of and any(_takes_over(shard) for shard in carried):
+                    take_over_files(session, new.retry_of, job_id)
                 if new.idempotency_key:
                     remember(session, new.owner, new.idempotency_key, new.request_hash, f"jobs/{job_id}")
         except IntegrityError:
@@ -115,6 +118,16 @@ class JobStore:
                 raise JobNotFound(f"There is no job {job_id[:60]!r}; GET /jobs lists yours.")
             return job_view(session, row)
 
+    def file(self, job_id: str, name: str, owner: str | None) -> JobFile:
+        """One file of a job.
+
+        Raises:
+            JobNotFound, JobFileNotFound: there is none, or it is somebody else's.
+        """
+        self.get(job_id, owner)
+        with self._database.reading() as session:
+            return pick_file(files_of_job(session, job_id), name)
+
     def list(
         self,
         owner: str | None,
@@ -134,7 +147,7 @@ class JobStore:
         query = query.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit + 1)
         with self._database.reading() as session:
             rows = list(session.scalars(query))
-            page = [job_view(session, row) for row in rows[:limit]]
+            page = [job_summary(session, row) for row in rows[:limit]]
         more = len(rows) > limit
         return page, encode_cursor(rows[limit - 1].created_at, rows[limit - 1].id) if more else None
 

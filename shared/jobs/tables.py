@@ -1,4 +1,4 @@
-"""The tables `jobs`, `shards` and `idempotency`. Times are seconds since 1970 by the database's clock."""
+"""The tables `jobs`, `shards`, `job_files` and `idempotency`. Times are seconds since 1970 by the database's clock."""
 
 from typing import Any
 
@@ -59,6 +59,18 @@ class ShardRow(Base):
     delays: Mapped[int] = mapped_column(Integer, default=0)
 
     __table_args__ = (Index("ix_shards_status_lease", "status", "lease_until"),)
+
+
+class JobFileRow(Base):
+    """A file that the work of a job shows; its bytes are a blob. Kept as long as the job's row."""
+
+    __tablename__ = "job_files"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    published_at: Mapped[float] = mapped_column(Float)
 
 
 class IdempotencyRow(Base):

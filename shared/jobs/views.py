@@ -8,11 +8,17 @@ from sqlalchemy.orm import Session
 
 from shared.artifacts.store import URLS
 from shared.database import now_s
+from shared.jobs.files import files_of_job
 from shared.jobs.states import QUEUES, JobStatus
 from shared.jobs.tables import JobRow, ShardRow
 
 
 def job_view(session: Session, job: JobRow) -> dict[str, Any]:
+    """The job with its files, which lists leave out."""
+    return {**job_summary(session, job), "files": [file.view(job.id) for file in files_of_job(session, job.id)]}
+
+
+def job_summary(session: Session, job: JobRow) -> dict[str, Any]:
     """The public members of a job; progress counts `unit`s, `rate` is units per second, `eta_s` seconds."""
     shards = list(session.scalars(select(ShardRow).where(ShardRow.job_id == job.id).order_by(ShardRow.number)))
     done, total = _progress(job, shards)

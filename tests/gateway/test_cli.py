@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 
 from gateway.cli import app
 from gateway.cli_work import _read_fields
+from shared.jobs.claims import Claims
+from shared.jobs.files import JobFile
 from shared.jobs.store import NewJob
 from tests.gateway.pictures import small_set
 
@@ -81,6 +83,20 @@ def test_watch_and_cancel_a_job(run, jobs):
     assert "The job was cancelled" in watched.stderr
     again = run("retry", job, "--no-wait")
     assert json.loads(again.stdout)["retry_of"] == job
+
+
+def test_files_of_a_job_are_listed_and_written(run, jobs, database, objects, tmp_path):
+    job, _ = jobs.create(NewJob(kind="preprocess", owner="team-a", request={}))
+    claims = Claims(database, 30.0)
+    claim = claims.claim(job, 0)
+    for name in ("a.json", "b.png"):
+        assert claims.publish(claim, JobFile(name, objects.put_blob(name.encode()), 6))
+    assert "b.png" in run("job-files", job).stdout
+    assert run("job-files", job, "-o", "files").exit_code == 0
+    assert [(tmp_path / "files" / name).read_text() for name in ("a.json", "b.png")] == ["a.json", "b.png"]
+    assert run("job-files", job, "a.json").exit_code == 0
+    assert (tmp_path / "a.json").read_text() == "a.json"
+    assert "[job_file_not_found]" in run("job-files", job, "c.png").stderr
 
 
 def test_keys_are_listed_and_revoked(run):

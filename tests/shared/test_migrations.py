@@ -7,6 +7,7 @@ from sqlalchemy import inspect, text
 
 from shared.artifacts.tables import ImageAnnotationRow
 from shared.database import MIGRATIONS, Database
+from shared.jobs.tables import JobFileRow
 
 pytestmark = pytest.mark.services
 
@@ -32,11 +33,11 @@ def test_the_first_version_is_brought_to_the_newest(database_url: str) -> None:
     database.migrate()
     with database.reading() as session:
         assert session.execute(text("SELECT name FROM artifacts")).scalars().all() == ["scans"]
-    table = ImageAnnotationRow.__table__
-    found = inspect(database.engine).get_columns(table.name)
-    assert {column["name"]: column["nullable"] for column in found} == {c.name: c.nullable for c in table.columns}
-    key = inspect(database.engine).get_pk_constraint(table.name)["constrained_columns"]
-    assert key == ["image_set_id", "name"]
+    tables = {ImageAnnotationRow.__table__: ["image_set_id", "name"], JobFileRow.__table__: ["job_id", "name"]}
+    for table, key in tables.items():
+        found = inspect(database.engine).get_columns(table.name)
+        assert {column["name"]: column["nullable"] for column in found} == {c.name: c.nullable for c in table.columns}
+        assert inspect(database.engine).get_pk_constraint(table.name)["constrained_columns"] == key
     migrate_to(database, "0001", back=True)
-    assert not inspect(database.engine).has_table(table.name)
+    assert not any(inspect(database.engine).has_table(table.name) for table in tables)
     database.close()

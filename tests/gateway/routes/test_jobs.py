@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from shared.jobs.claims import Claims
+from shared.jobs.files import JobFile
 from shared.jobs.store import NewJob
 
 pytestmark = [pytest.mark.services, pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)]
@@ -90,3 +92,28 @@ def test_events_of_a_finished_job_are_one_done(gateway, keys, job, jobs):
     assert time.monotonic() - started < 2
     assert text.count("event: ") == 1
     assert "event: done" in text
+
+
+def test_files_of_a_running_job(gateway, keys, job, jobs, database, objects):
+    claims = Claims(database, 30.0)
+    claim = claims.claim(job, 0)
+
+    def show(data):
+        assert claims.publish(claim, JobFile("epoch-1.png", objects.put_blob(data), len(data)))
+
+    show(b"one")
+    listed = gateway.get(f"/jobs/{job}", headers=keys["alice"]).json()["files"]
+    assert [(file["name"], file["size_bytes"]) for file in listed] == [("epoch-1.png", 3)]
+    first = gateway.get(listed[0]["url"], headers=keys["reader"])
+    assert (first.status_code, first.content, first.headers["content-type"]) == (200, b"one", "image/png")
+    known = {**keys["alice"], "If-None-Match": first.headers["etag"]}
+    assert gateway.get(listed[0]["url"], headers=known).status_code == 304
+    show(b"two")
+    assert gateway.get(listed[0]["url"], headers=known).content == b"two"
+    jobs.cancel(job, "team-a")
+    assert gateway.get(listed[0]["url"], headers=keys["alice"]).content == b"two"
+    unknown = gateway.get(f"/jobs/{job}/files/epoch-2.png", headers=keys["alice"])
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "job_file_not_found")
+    assert "it has epoch-1.png." in unknown.json()["detail"]
+    foreign = gateway.get(listed[0]["url"], headers=keys["bob"])
+    assert (foreign.status_code, foreign.json()["code"]) == (404, "job_not_found")
