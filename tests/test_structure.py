@@ -14,7 +14,7 @@ EDGES = {
     "sources", "jobs", "train_jobs", "sample_jobs", "illustrations", "outcome", "serving", "requests",
     "feature_spaces", "library_weights", "published_weights",
 }  # fmt: skip
-FRAMEWORKS = ("torch", "tensorflow", "keras", "monai", "torch_fidelity")
+FRAMEWORKS = ("torch", "tensorflow", "keras", "monai", "torch_fidelity", "diffusers")
 
 
 def modules_of_services() -> list[str]:

@@ -42,6 +42,45 @@ def draw_images(n: int = 10, size_px: int = 16, seed: int = 0) -> ImageU8:
     return (blobs * 250).astype(np.uint8)
 
 
+def read_alpha_bar(schedule: ScheduleConfig) -> Tensor:
+    """(T,) float64 alpha_bar, from the formulas: eq. 4 of arXiv:2006.11239, or eq. 17 of arXiv:2102.09672."""
+    steps = schedule.train_steps
+    if schedule.betas == "linear":
+        betas = torch.linspace(schedule.beta_start, schedule.beta_end, steps, dtype=torch.float64)
+    else:
+        f = ((torch.arange(steps + 1, dtype=torch.float64) / steps + 0.008) / 1.008 * torch.pi / 2).cos().square()
+        betas = (1 - f[1:] / f[:-1]).clamp(max=0.999)
+    return torch.cumprod(1 - betas, 0)
+
+
+class GaussianPredictor(torch.nn.Module):
+    """The best eps (or v) where the data are Gaussian with these pixel variances, (1, 1, H, W) float64, and one mean.
+
+    Then E[x_0 | x_t] is linear in x_t, and the probability flow of Song et al. 2021 (arXiv:2011.13456, eq. 13) has a
+    closed form: it keeps each pixel's distance from the mean in units of the marginal's standard deviation.
+    """
+
+    def __init__(self, variances: Tensor, schedule: ScheduleConfig, mean: float = 0.0) -> None:
+        super().__init__()
+        self.variances, self.mean, self.prediction = variances, mean, schedule.prediction
+        self.alpha_bar = read_alpha_bar(schedule)
+
+    def forward(self, x_t: Tensor, timesteps: Tensor) -> Tensor:
+        alpha_bar = self.alpha_bar[timesteps].view(-1, 1, 1, 1)
+        alpha, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        marginal = alpha_bar * self.variances + 1 - alpha_bar
+        eps = sigma / marginal * (x_t - alpha * self.mean)
+        if self.prediction == "epsilon":
+            return eps.float()
+        return ((eps - sigma * x_t) / alpha).float()  # v = (eps - sigma x_t) / alpha, from x_t and x_0
+
+    def flow(self, x_t: Tensor) -> Tensor:
+        """Where the exact flow takes `x_t` of the last time: x_0 with sigma = 0."""
+        alpha_bar = self.alpha_bar[-1]
+        marginal = alpha_bar * self.variances + 1 - alpha_bar
+        return (self.mean + (self.variances / marginal).sqrt() * (x_t - alpha_bar.sqrt() * self.mean)).float()
+
+
 class PerfectPredictor(torch.nn.Module):
     """The eps (or v) that is truly in x_t when the clean image is `x_0`: eq. 4 of arXiv:2006.11239 solved for eps."""
 
@@ -49,8 +88,7 @@ class PerfectPredictor(torch.nn.Module):
         super().__init__()
         self.x_0 = x_0
         self.prediction = schedule.prediction
-        betas = torch.linspace(schedule.beta_start, schedule.beta_end, schedule.train_steps, dtype=torch.float64)
-        self.alpha_bar = torch.cumprod(1 - betas, 0)
+        self.alpha_bar = read_alpha_bar(schedule)
 
     def forward(self, x_t: Tensor, timesteps: Tensor) -> Tensor:
         alpha_bar = self.alpha_bar[timesteps].view(-1, 1, 1, 1)

@@ -6,7 +6,7 @@ from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from monai.networks.schedulers.ddpm import DDPMScheduler
 
 from services.generator.images import ImageU8, decode_gray, encode_png, enlarge_image
-from services.generator.preset import SamplerName, ScheduleConfig, UNetConfig
+from services.generator.preset import SAMPLER_NAMES, SamplerName, ScheduleConfig, UNetConfig
 from services.generator.samplers import build_sampler
 from services.generator.sampling import SamplingPlan, denoise_batch, derive_image_seed, sample_images
 from services.generator.training import scale_images
@@ -25,14 +25,19 @@ def draw(
     return dict(sample_images(random_network(), chosen, plan, progress=NoProgress()))
 
 
-@pytest.mark.parametrize(("sampler", "steps"), [("ddim", 1), ("ddim", 10), ("ddim", 600), ("ddpm", 10), ("ddpm", 1000)])
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_a_perfect_predictor_recovers_the_clean_image(sampler: SamplerName, steps: int, prediction: str) -> None:
+@pytest.mark.parametrize("sampler", SAMPLER_NAMES)
+@pytest.mark.parametrize("steps", [1, 2, 10, 20, 600, 1000])
+@pytest.mark.parametrize(
+    ("betas", "prediction"), [("linear", "epsilon"), ("linear", "v_prediction"), ("cosine", "v_prediction")]
+)
+def test_a_perfect_predictor_recovers_the_clean_image(
+    sampler: SamplerName, steps: int, betas: str, prediction: str
+) -> None:
     """The last step returns the predicted x_0 itself, so only float32 rounding of that one step is left."""
     images_u8 = draw_images(4)
     x_0 = scale_images(images_u8, PM1)
     plan = SamplingPlan(16, PM1, 3, range(4), 4)
-    schedule = ScheduleConfig.model_validate({"prediction": prediction})
+    schedule = ScheduleConfig.model_validate({"betas": betas, "prediction": prediction})
     chosen = build_sampler(sampler, steps, schedule)
     drawn = dict(sample_images(PerfectPredictor(x_0, schedule), chosen, plan, progress=NoProgress()))
     np.testing.assert_array_equal(np.stack([drawn[k] for k in range(4)]), images_u8)
