@@ -1,6 +1,7 @@
 """Messages: Celery on Redis. A message is a job id and a shard number, nothing else; the row says the rest.
 
-Losing, doubling or delaying a message is harmless: a claim decides who works, and the sweeper sends again.
+A message wakes one worker of its queue, which does the shard whose turn it is (`shared/jobs/turns.py`). Losing,
+doubling or delaying one is harmless: a claim decides who works, and the sweeper sends again.
 Celery and redis are imported at their first use: twelve processes start on two cores, and few need them at once.
 """
 
@@ -106,6 +107,7 @@ def worker_app(name: str) -> "Celery":
     settings = get_settings()
     app = make_celery(settings)
     app.main = f"synthmri.{name}"
+    app.task_cls = "shared.jobs.wakeups:Wakeup"
     worker_init.connect(lambda **_: configure_logs(settings.log_level), weak=False)
     worker_shutting_down.connect(lambda **_: stop_working(), weak=False)
     return app

@@ -8,12 +8,12 @@ celery = worker_app("classifier")
 
 
 @celery.task(name="classifier.train")
-def train(job_id: str, shard: int) -> None:
+def train(job_id: str, shard: int) -> bool:
     """Train and test one classifier."""
-    run_shard(job_id, shard, finish=jobs.finish_training)
+    return run_shard(job_id, shard, finish=jobs.finish_training)
 
 
 @celery.task(name="scenario")
-def scenario(job_id: str, shard: int) -> None:
+def scenario(job_id: str, shard: int) -> bool:
     """Train one classifier of a scenario, or write the scenario's report."""
-    run_shard(job_id, shard, work=jobs.run_scenario_part, finish=jobs.finish_scenario)
+    return run_shard(job_id, shard, work=jobs.run_scenario_part, finish=jobs.finish_scenario)

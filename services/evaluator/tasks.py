@@ -7,8 +7,8 @@ celery = worker_app("evaluator")
 
 
 @celery.task(name="evaluate")
-def evaluate(job_id: str, shard: int) -> None:
+def evaluate(job_id: str, shard: int) -> bool:
     """Measure one synthetic set against one real set."""
     from services.evaluator import service
 
-    run_shard(job_id, shard, finish=service.finish_evaluation)
+    return run_shard(job_id, shard, finish=service.finish_evaluation)

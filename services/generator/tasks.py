@@ -7,16 +7,16 @@ celery = worker_app("generator")
 
 
 @celery.task(name="diffusion.train")
-def train(job_id: str, shard: int) -> None:
+def train(job_id: str, shard: int) -> bool:
     """Train the diffusion model of a job."""
     from services.generator import train_jobs
 
-    run_shard(job_id, shard, finish=train_jobs.finish_training)
+    return run_shard(job_id, shard, finish=train_jobs.finish_training)
 
 
 @celery.task(name="diffusion.sample")
-def sample(job_id: str, shard: int) -> None:
+def sample(job_id: str, shard: int) -> bool:
     """Draw one shard of a job's images, or put the set together."""
     from services.generator import sample_jobs
 
-    run_shard(job_id, shard, work=sample_jobs.draw_images, finish=sample_jobs.finish_generation)
+    return run_shard(job_id, shard, work=sample_jobs.draw_images, finish=sample_jobs.finish_generation)

@@ -7,9 +7,9 @@ celery = worker_app("preprocess")
 
 
 @celery.task(name="preprocess")
-def preprocess(job_id: str, shard: int) -> None:
+def preprocess(job_id: str, shard: int) -> bool:
     """Do one shard of a raw image set, or put the prepared set and its report together."""
     from services.preprocess.jobs import run_stage
     from services.preprocess.outcome import finish_preprocessing
 
-    run_shard(job_id, shard, work=run_stage, finish=finish_preprocessing)
+    return run_shard(job_id, shard, work=run_stage, finish=finish_preprocessing)

@@ -16,6 +16,7 @@ from shared.database import Database, now_s, rows_changed
 from shared.jobs.files import JobFile, record_file
 from shared.jobs.states import OPEN, JobStatus, ShardStatus
 from shared.jobs.tables import JobRow, ShardRow
+from shared.jobs.turns import give_turn_back
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ class Claims:
             }
             if not rows_changed(session, taken.values(**values)):
                 return None
-            started = update(JobRow).where(JobRow.id == job_id, JobRow.started_at.is_(None))
-            session.execute(started.values(started_at=now_s()))
-            session.execute(update(JobRow).where(JobRow.id == job_id).values(status=JobStatus.RUNNING))
+            started_at = func.coalesce(JobRow.started_at, now_s())
+            started = {"status": JobStatus.RUNNING, "started_at": started_at, "served_at": now_s()}
+            session.execute(update(JobRow).where(JobRow.id == job_id).values(**started))
             job = session.get_one(JobRow, job_id)
             shard = session.get_one(ShardRow, (job_id, number))
             return Claim(
@@ -181,6 +182,8 @@ class Claims:
                 return False
             if not _give_up(session, claim, **values):
                 return False
+            if not delay_s:
+                give_turn_back(session, claim.job_id)
             requeue_idle_job(session, claim.job_id)
             return True
 

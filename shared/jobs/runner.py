@@ -105,8 +105,8 @@ Work = Callable[[Execution], dict[str, Any]]
 Finish = Callable[[Execution], list[DraftArtifact]]
 
 
-def run_shard(job_id: str, number: int, *, work: Work | None = None, finish: Finish) -> None:
-    """Do one shard if it is still to be done; a message that came twice, or too late, changes nothing.
+def run_shard(job_id: str, number: int, *, work: Work | None = None, finish: Finish) -> bool:
+    """Do one shard if it is still to be done; False if another worker has it, it is done, or its job has ended.
 
     Args:
         work: does one part and returns its result, a small JSON object.
@@ -117,7 +117,7 @@ def run_shard(job_id: str, number: int, *, work: Work | None = None, finish: Fin
     claim = claims.claim(job_id, number)
     if claim is None:
         log.info("claim_refused", job_id=job_id, shard=number)
-        return
+        return False
     following: list[int] = []
     with log_context(job_id=job_id, shard=number, request_id=claim.request_id):
         log.info("shard_started", kind=claim.kind, attempt=claim.attempt)
@@ -128,6 +128,7 @@ def run_shard(job_id: str, number: int, *, work: Work | None = None, finish: Fin
     _send(claim.kind, job_id, following[1:])
     if following:
         run_shard(job_id, following[0], work=work, finish=finish)
+    return True
 
 
 def _send(kind: str, job_id: str, numbers: list[int]) -> None:

@@ -18,6 +18,7 @@ from shared.errors import SynthMRIError
 from shared.jobs.claims import requeue_idle_job
 from shared.jobs.states import OPEN, QUEUES, JobStatus, ShardStatus
 from shared.jobs.tables import JobRow, ShardRow
+from shared.jobs.turns import give_turn_back
 from shared.logs import configure_logs, get_log
 from shared.objects import get_objects
 from shared.queue import get_redis, queue_length, send
@@ -61,6 +62,7 @@ def recover_lost_shards(database: Database, max_attempts: int) -> tuple[int, int
             if not _take_back(session, job_id, number, token):
                 continue
             if attempt < max_attempts:
+                give_turn_back(session, job_id)
                 requeue_idle_job(session, job_id)
                 requeued += 1
                 log.warning("shard_requeued", job_id=job_id, shard=number, attempt=attempt)

@@ -29,6 +29,7 @@ class JobRow(Base):
     created_at: Mapped[float] = mapped_column(Float, index=True)
     started_at: Mapped[float | None] = mapped_column(Float)
     finished_at: Mapped[float | None] = mapped_column(Float)
+    served_at: Mapped[float | None] = mapped_column(Float)  # when a shard was last claimed; jobs take turns by it
 
 
 class ShardRow(Base):

@@ -32,6 +32,18 @@ def report(execution: Execution) -> list[DraftArtifact]:
 
 
 @celery.task(name="preprocess")
-def preprocess(job_id: str, shard: int) -> None:
+def preprocess(job_id: str, shard: int) -> bool:
     """The task that stands in for the real one."""
-    run_shard(job_id, shard, work=count, finish=report)
+    return run_shard(job_id, shard, work=count, finish=report)
+
+
+@celery.task(name="scenario")
+def scenario(job_id: str, shard: int) -> bool:
+    """A task of another kind."""
+    return run_shard(job_id, shard, work=count, finish=report)
+
+
+@celery.task(name="classifier.train")
+def train(job_id: str, shard: int) -> bool:
+    """A third kind, which shares its queue with the second."""
+    return run_shard(job_id, shard, finish=lambda _: [DraftArtifact("report", "analysis", "alone", {"report": {}})])
