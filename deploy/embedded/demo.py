@@ -126,10 +126,8 @@ def train_diffusion(story: Story, epochs: int | None) -> None:
         job = story.platform.train_diffusion(story.results["real"], "glioma", preset="tiny", epochs=epochs, seed=SEED)
         story.results["diffusion"] = artifact_of(story.run_job("denoise, 64 px", job), "model")
         card = story.platform.model(story.results["diffusion"])["card"]
-        story.results["losses"] = card["epoch_losses"]
-        said.append(
-            f"{len(card['epoch_losses'])} epochs, loss {card['epoch_losses'][0]:.3f} to {card['epoch_losses'][-1]:.3f}"
-        )
+        story.results["losses"] = losses = card["curves"]["loss"]
+        said.append(f"{len(losses)} epochs, loss {losses[0]:.3f} to {losses[-1]:.3f}")
 
 
 def generate(story: Story) -> None:

@@ -1,6 +1,6 @@
 """The generator's HTTP door: train a diffusion model, generate images with one."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.generator import sample_jobs, train_jobs
 from services.generator.preset import MAX_SIZE_PX, SamplerName
+from services.generator.preset_fields import describe_fields
 from shared.app import caller, create_service_app
 from shared.jobs.submission import Caller
 from shared.texts import Identifier, Name, Reason
@@ -27,7 +28,12 @@ class TrainingRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     image_set: Identifier = Field(description="Id of a preprocessed image set.", examples=["set-5f0c2a9be1d24c7d90aa"])
-    tumour_class: TumourClass = Field(alias="class", description="The class to learn; one model knows one class.")
+    tumour_class: TumourClass | None = Field(
+        None,
+        alias="class",
+        description="The class to learn. Left out, one class-conditional model learns all classes that the set has.",
+        examples=["glioma"],
+    )
     preset: Identifier = Field(
         "tiny",
         description="`study` (as published), `rigorous` (the same network, trained as the field does now; for GPUs), "
@@ -39,7 +45,15 @@ class TrainingRequest(BaseModel):
     learning_rate: float | None = Field(None, gt=0, le=0.1, description="Step size of the Adam optimiser.")
     size: int | None = Field(None, ge=8, le=MAX_SIZE_PX, description="Side of the images the network learns, pixels.")
     ema_decay: float | None = Field(None, gt=0, lt=1, description="Decay per update of the weights' moving average.")
-    seed: Seed = Field(0, description="Decides initial weights, order of the images, and noise.")
+    overrides: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Any other fields of the preset, by name; of `unet` and `schedule` only what changes.",
+        examples=[{"loss_weighting": "min_snr", "schedule": {"betas": "cosine"}}],
+        json_schema_extra={"properties": describe_fields()},
+    )
+    seed: Seed = Field(
+        0, description="Decides initial weights, which images are held out, their order, and noise; the study's was 33."
+    )
     name: Name | None = Field(None, description="A name for people.")
     leakage_waiver: Reason | None = Field(
         None, description="Your reason for training on a set whose test images are known to occur in Training."
@@ -75,11 +89,16 @@ class GenerationRequest(BaseModel):
 
 @router.post("/models/diffusion", status_code=202, tags=["models"])
 def train_diffusion_model(request: TrainingRequest, caller: CallerDependency) -> JSONResponse:
-    """Train a diffusion model on the images of one class.
+    """Train a diffusion model on the images of one class, or one class-conditional model on those of several.
 
-    Only images of split `Training` of a preprocessed image set are used, so that test images stay unseen. The job's
-    notes show the loss and the speed while it runs; the finished model's card keeps the loss of every epoch. A worker
-    that dies loses at most a minute of work.
+    Only images of split `Training` of a preprocessed image set are used, so that test images stay unseen. Which of
+    them are trained on and which held out follows from the preset and the seed; too few images, or ones of a single
+    gray level, are refused before any work, and what is odd about them (few images, a rare or an unknown plane) is
+    named in the job's notes and in the model card.
+
+    The job's notes show epoch, loss, validation loss and speed while it runs, and its files `curves.json` and sheets of
+    samples such as `samples_epoch_0050.png`; the finished model keeps them. A worker that dies loses at most a minute
+    of work. What a cancelled training has learned is kept by `POST /models/diffusion/keep`.
 
     A set whose Testing images occur in Training is refused (409 `known_leakage`) unless it, or `leakage_waiver`, says
     why that is accepted; the reason stays in the model's manifest.

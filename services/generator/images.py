@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from services.generator.preset import Preset
 from shared.errors import InvalidInput
 
 ImageU8 = NDArray[np.uint8]
@@ -84,6 +85,27 @@ def shrink_image(image_u8: ImageU8, size_px: int, method: Literal["bilinear", "a
     weigh = _overlap_weights if method == "area" else _neighbour_weights
     rows, columns = (weigh(side, size_px) for side in image_u8.shape)
     return np.floor(rows @ image_u8 @ columns.T + 0.5).astype(np.uint8)  # OpenCV rounds halves up.
+
+
+def prepare_image(image_u8: ImageU8, preset: Preset) -> ImageU8:
+    """`image_u8`, (H, W) uint8, as the network of `preset` learns it: resized, through JPEG, transposed, in this order.
+
+    The order of the study (3.1), whose files were resized and saved before a reader transposed them.
+    """
+    small = shrink_image(image_u8, preset.size_px, preset.resize)
+    if preset.jpeg_quality is not None:
+        small = pass_through_jpeg(small, preset.jpeg_quality)
+    return np.ascontiguousarray(small.T) if preset.transpose else small
+
+
+def pass_through_jpeg(image_u8: ImageU8, quality: int) -> ImageU8:
+    """`image_u8`, (H, W) uint8, saved as a gray JPEG and read again.
+
+    A gray image saved in colour, as the study's were, has the same luminance and nothing in its chrominance.
+    """
+    stream = io.BytesIO()
+    Image.fromarray(image_u8).save(stream, format="JPEG", quality=quality)
+    return decode_gray(stream.getvalue())
 
 
 def _overlap_weights(n_in: int, n_out: int) -> NDArray[np.float64]:

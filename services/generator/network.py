@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from torch import Tensor, nn
 
-from services.generator.preset import UNetConfig
+from services.generator.preset import Precision, UNetConfig
 
 
 class NoisePredictor(DiffusionModelUNet):
@@ -63,13 +63,18 @@ def choose_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def training_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it natively, else float32; weights and loss stay float32 in both.
+def training_dtype(device: torch.device, precision: Precision = "auto") -> torch.dtype:
+    """The arithmetic of the network under autocast; weights and loss stay float32 whatever it is.
 
-    On a CPU without AVX512-BF16 the conversion costs more than it saves.
+    `auto` is bfloat16 where the hardware multiplies it natively, else float32: on a CPU without AVX512-BF16 the
+    conversion costs more than it saves. float16 needs its loss scaled, which only a GPU does here.
     """
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if native else torch.float32
+    if precision == "float16":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    if precision == "auto":
+        if device.type == "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            native = torch.cpu._is_avx512_bf16_supported()
+        return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32

@@ -1,6 +1,7 @@
 """What a preset is: all that defines a diffusion model and its training, as data; no torch, for the api's sake."""
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -10,6 +11,7 @@ from shared.tumour import TumourClass
 
 SamplerName = Literal["ddpm", "ddim", "dpm++", "unipc"]
 SAMPLER_NAMES: Final[tuple[SamplerName, ...]] = ("ddpm", "ddim", "dpm++", "unipc")
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 USUAL_STEPS: Final[dict[SamplerName, int]] = {"ddim": 50, "dpm++": 20, "unipc": 20}
 """Denoising steps of each sampler when neither a request nor the preset says; `ddpm` takes all."""
 MAX_SIZE_PX: Final = 256
@@ -25,29 +27,49 @@ class TooManySteps(InvalidInput):
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class UNetConfig(_Frozen):
     """Shape of the noise predictor, a MONAI `DiffusionModelUNet` with one gray channel in and out."""
 
-    channels: tuple[int, ...] = Field(description="Feature channels at each resolution level, finest first.")
+    channels: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field(
+        min_length=1, max_length=6, description="Feature channels at each resolution level, finest first."
+    )
     attention_levels: tuple[bool, ...] = Field(description="Whether each level has self-attention, finest first.")
-    res_blocks: int = Field(1, ge=1, description="Residual blocks at each level.")
-    head_channels: int = Field(description="Channels of each attention head.")
-    norm_groups: int = Field(32, description="Groups of every group normalisation; divides each entry of `channels`.")
+    res_blocks: int = Field(1, ge=1, le=8, description="Residual blocks at each level.")
+    head_channels: int = Field(ge=1, description="Channels of each attention head; divides those of its level.")
+    norm_groups: int = Field(
+        32, ge=1, description="Groups of every group normalisation; divides each entry of `channels`."
+    )
     patch_px: int = Field(
         1,
         ge=1,
+        le=8,
         description="Side in pixels of the square patches folded into channels before the first layer; 1 folds none.",
     )
 
     n_classes: int = Field(
-        0, ge=0, description="Classes the network is told apart from the image; 0: one network knows one class."
+        0,
+        ge=0,
+        description="Classes the network is told apart from the image, as many as `classes` names; 0: it knows one.",
     )
     fused_attention: bool = Field(
         False, description="Attention by PyTorch's scaled_dot_product_attention, in place of a written-out softmax."
     )
+
+    @model_validator(mode="after")
+    def _levels_fit_together(self) -> Self:
+        if len(self.attention_levels) != len(self.channels):
+            raise ValueError("attention_levels needs one entry for each entry of channels")
+        if any(n % self.norm_groups for n in self.channels):
+            raise ValueError(f"each entry of channels must be a multiple of norm_groups, {self.norm_groups}")
+        attentive = [n for n, attention in zip(self.channels, self.attention_levels, strict=True) if attention]
+        if any(n % self.head_channels for n in [*attentive, self.channels[-1]]):  # The middle block attends too.
+            raise ValueError(
+                f"channels of levels with attention must be multiples of head_channels, {self.head_channels}"
+            )
+        return self
 
     @property
     def size_multiple_px(self) -> int:
@@ -72,6 +94,12 @@ class ScheduleConfig(_Frozen):
     )
     clip: bool = Field(True, description="Whether the predicted clean image is clipped to [-1, 1] while sampling.")
 
+    @model_validator(mode="after")
+    def _betas_rise(self) -> Self:
+        if self.beta_start >= self.beta_end:
+            raise ValueError("beta_start must be below beta_end")
+        return self
+
 
 class Preset(_Frozen):
     """One complete recipe for a diffusion model."""
@@ -94,7 +122,11 @@ class Preset(_Frozen):
         (), description="Classes of which each plane keeps only as many images, its first, as the rarest plane has."
     )
     validation_share: float = Field(
-        0.0, ge=0, le=0.5, description="Share of the images of each plane that are held out to measure the loss on."
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the images of each plane that are held out to measure the loss on; where "
+        "`balanced_classes` are named, a class not among them is split without regard to planes, as in the study.",
     )
     validate_every: int = Field(10, ge=1, description="Epochs between two measurements of the validation loss.")
     sample_every: int | None = Field(None, ge=1, description="Epochs between two sheets of sample images; none: none.")
@@ -106,14 +138,16 @@ class Preset(_Frozen):
         0.1,
         ge=0,
         lt=1,
-        description="Share of the images whose class is withheld, so that a class-conditional network can be guided.",
+        description="Share of the images of each update whose class is withheld, so that a class-conditional network "
+        "can be guided.",
     )
     loss_weighting: Literal["uniform", "min_snr"] = Field(
         "uniform",
-        description="Weight of each timestep in the loss: equal, or min(SNR, gamma) of Hang et al. 2023.",
+        description="Weight of each timestep in the loss: equal, or min-SNR-gamma of Hang et al. 2023, "
+        "arXiv:2303.09556.",
     )
     min_snr_gamma: float = Field(5.0, gt=0, description="Gamma of `min_snr`.")
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+    precision: Precision = Field(
         "auto",
         description="Arithmetic of the network in training; `auto` is bfloat16 where the hardware has it; `float16` "
         "scales the loss and needs a GPU, elsewhere it is float32.",
@@ -153,27 +187,43 @@ class Preset(_Frozen):
     )
 
     @model_validator(mode="after")
-    def _size_fits_the_network(self) -> Self:
+    def _fields_fit_together(self) -> Self:
         multiple = self.unet.size_multiple_px
         if self.size_px % multiple:
             raise ValueError(f"size must be a multiple of {multiple} px for the {self.name} network")
+        if self.value_range[0] >= self.value_range[1]:
+            raise ValueError("value_range must rise")
+        if len(set(self.classes)) != len(self.classes) or len(self.classes) == 1:
+            raise ValueError("classes must be two or more different ones, or none")
+        if self.unet.n_classes != len(self.classes):
+            raise ValueError(f"unet.n_classes must be the number of classes, {len(self.classes)}; leave it out")
+        if not self.validation_share and (self.keep == "best" or self.patience is not None):
+            raise ValueError("keep = best and patience need a validation_share above 0")
         return self
 
     def override(self, **values: Any) -> "Preset":
         """This preset with the given fields replaced; a field given as None keeps the preset's value.
 
-        `unet` and `schedule` may be given as the dict of those of their fields that change.
+        Raises:
+            PresetValueInvalid: see `replace`.
+        """
+        return self.replace({field: value for field, value in values.items() if value is not None})
+
+    def replace(self, values: Mapping[str, Any]) -> "Preset":
+        """This preset with the given fields replaced, by None too where a field may be that.
+
+        `unet` and `schedule` may be given as the dict of those of their fields that change; `unet.n_classes` follows
+        `classes`.
 
         Raises:
-            PresetValueInvalid: a field does not exist, a value is out of its range, or the size does not fit the
-                network.
+            PresetValueInvalid: a field does not exist, a value is out of its range, or values do not fit together.
         """
         changed: dict[str, Any] = self.model_dump()
         for field, value in values.items():
-            if isinstance(value, dict) and isinstance(changed.get(field), dict):
-                changed[field] = {**changed[field], **value}
-            elif value is not None:
-                changed[field] = value
+            partial = isinstance(value, Mapping) and isinstance(changed.get(field), dict)
+            changed[field] = {**changed[field], **value} if partial else value
+        if isinstance(values.get("classes"), list | tuple) and isinstance(changed["unet"], dict):
+            changed["unet"] = {**changed["unet"], "n_classes": len(values["classes"])}
         try:
             return Preset.model_validate(changed)
         except ValueError as error:

@@ -1,18 +1,20 @@
 """Resume bundles: all a training needs to go on as if it had never stopped, as safetensors bytes and JSON.
 
-No random state is in them: the numbers of update k are drawn from (seed, k), see `training`.
+No random state is in them: the numbers of update k are drawn from (seed, k), see `batches`.
 """
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from services.generator.checkpoints import read_tensors, write_tensors
-from services.generator.images import ImageU8
+from services.generator.curves import Losses, Measurement
+from services.generator.training_data import TrainingData
 from shared.errors import Conflict
 
 
@@ -27,45 +29,57 @@ class ResumeState:
     """A training after `len(losses)` updates.
 
     Args:
-        weights: of the network.
-        average: moving average of the weights, or None where the preset keeps none.
+        weights: sets of the network's weights by name: `raw`, and where there are such `average`, `best_raw` and
+            `best_average`.
         optimizer: state of Adam, one dict of tensors per parameter, in the order of the parameters.
         losses: loss of each update done.
+        measurements: what was measured between them.
         seconds: time spent in those updates.
+        scaler: state of the scaling of a float16 loss, else empty.
     """
 
-    weights: dict[str, Tensor]
-    average: dict[str, Tensor] | None
+    weights: dict[str, dict[str, Tensor]]
     optimizer: list[dict[str, Tensor]]
-    losses: list[float]
+    losses: list[Losses]
+    measurements: list[Measurement]
     seconds: float
+    scaler: dict[str, Any] = field(default_factory=dict)
 
 
-def fingerprint_images(images_u8: ImageU8) -> str:
-    """SHA-256 of shape and gray levels of `images_u8`, (N, H, W) uint8, in their order."""
-    return hashlib.sha256(repr(images_u8.shape).encode() + images_u8.tobytes()).hexdigest()
+def fingerprint_data(data: TrainingData) -> str:
+    """SHA-256 of shapes, gray levels and classes of all images, in their order."""
+    digest = hashlib.sha256()
+    for array in (data.images_u8, data.held_out_u8, data.classes, data.held_out_classes):
+        digest.update(repr(array.shape).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def write_resume(state: ResumeState, training_id: Mapping[str, Any]) -> bytes:
     """`state` as bytes; `training_id` is JSON that tells this training from every other."""
-    tensors = {f"weights/{name}": tensor for name, tensor in state.weights.items()}
-    tensors |= {f"average/{name}": tensor for name, tensor in (state.average or {}).items()}
+    tensors = {f"weights/{kind}/{name}": t for kind, named in state.weights.items() for name, t in named.items()}
     for number, moments in enumerate(state.optimizer):
         tensors |= {f"optimizer/{number}/{name}": tensor for name, tensor in moments.items()}
-    tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64)
-    facts = {"training": dict(training_id), "seconds": state.seconds, "step": len(state.losses)}
+    losses = [[loss.plain, loss.weighted] for loss in state.losses]
+    tensors["losses"] = torch.tensor(losses, dtype=torch.float64).reshape(-1, 2)
+    facts = {
+        "training": dict(training_id),
+        "measurements": [asdict(measurement) for measurement in state.measurements],
+        "seconds": state.seconds,
+        "scaler": state.scaler,
+    }
     return write_tensors(tensors, facts)
 
 
-def read_resume(data: bytes, training_id: Mapping[str, Any]) -> ResumeState:
-    """The state that `write_resume` stored for the same `training_id`.
+def read_resume(data: bytes, training_id: Mapping[str, Any] | None = None) -> ResumeState:
+    """The state that `write_resume` stored, for the same `training_id` if one is given.
 
     Raises:
         ResumeBundleMismatch: it was stored for another training.
         CheckpointDamaged, CheckpointIsPickle: see `checkpoints.read_tensors`.
     """
     tensors, facts = read_tensors(data)
-    if facts.get("training") != dict(training_id):
+    if training_id is not None and facts.get("training") != dict(training_id):
         raise ResumeBundleMismatch(
             "The saved state is of a training on other images or with other settings, so it cannot be gone on from; "
             "start a new training."
@@ -74,12 +88,17 @@ def read_resume(data: bytes, training_id: Mapping[str, Any]) -> ResumeState:
     for name, tensor in _under(tensors, "optimizer/").items():
         number, moment = name.split("/", 1)
         optimizer.setdefault(int(number), {})[moment] = tensor
+    weights: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in _under(tensors, "weights/").items():
+        kind, parameter = name.split("/", 1)
+        weights.setdefault(kind, {})[parameter] = tensor
     return ResumeState(
-        weights=_under(tensors, "weights/"),
-        average=_under(tensors, "average/") or None,
+        weights=weights,
         optimizer=[optimizer[number] for number in sorted(optimizer)],
-        losses=tensors["losses"].tolist(),
+        losses=[Losses(*pair) for pair in tensors["losses"].tolist()],
+        measurements=[Measurement(**measurement) for measurement in facts["measurements"]],
         seconds=float(facts["seconds"]),
+        scaler=facts["scaler"],
     )
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.generator.images import ImageU8, check_count, check_images, decode_gray, shrink_image
+from services.generator.images import check_images, decode_gray, prepare_image
 from services.generator.preset import Preset
+from services.generator.training_data import TrainingData, TrainingPlan
 from shared.artifacts.leakage import require_no_leakage
 from shared.artifacts.store import Artifact, get_artifacts
 from shared.errors import InvalidInput, ModelNotFound
@@ -32,12 +33,11 @@ class WrongTumourClass(InvalidInput):
     """The model named was trained on another class."""
 
 
-def find_training_images(image_set: Artifact, tumour_class: TumourClass) -> list[dict[str, Any]]:
-    """The manifest's images of split Training and of this class, in the manifest's order.
+def find_training_images(image_set: Artifact) -> list[dict[str, Any]]:
+    """The manifest's images of split Training, of all classes, in the manifest's order.
 
     Raises:
         ImageSetNotPreprocessed: the set is raw or synthetic.
-        TooFewImages: the set holds too few such images.
     """
     if image_set.kind != "preprocessed":
         raise ImageSetNotPreprocessed(
@@ -45,9 +45,7 @@ def find_training_images(image_set: Artifact, tumour_class: TumourClass) -> list
             "send it through POST /preprocess and train on the set which that makes."
         )
     images = get_artifacts().manifest(image_set)["images"]
-    wanted = [image for image in images if image.get("class") == tumour_class and image.get("split") == Split.TRAINING]
-    check_count(len(wanted), f"the {tumour_class} images of split {Split.TRAINING} in image set {image_set.id}")
-    return wanted
+    return [image for image in images if image.get("split") == Split.TRAINING]
 
 
 def note_leakage(image_set: Artifact, waiver: str | None) -> list[str]:
@@ -59,21 +57,25 @@ def note_leakage(image_set: Artifact, waiver: str | None) -> list[str]:
     return require_no_leakage(image_set, get_artifacts().manifest(image_set), waiver)
 
 
-def load_training_images(execution: Execution, images: list[dict[str, Any]], preset: Preset) -> ImageU8:
-    """The images at the preset's size, (N, size_px, size_px) uint8, rows and columns as stored.
+def load_training_data(
+    execution: Execution, images: list[dict[str, Any]], plan: TrainingPlan, preset: Preset
+) -> TrainingData:
+    """The planned ones of `images` as the network of `preset` learns them.
 
     Raises:
         ConstantImages: an image holds one gray level only.
         Cancelled, Stopping: between two images.
     """
+    chosen = [images[i] for i in (*plan.training, *plan.held_out)]
     loaded = []
-    for image in images:
+    for image in chosen:
         execution.progress.raise_if_cancelled()
-        image_u8 = decode_gray(execution.objects.get_blob(image["sha256"]))
-        loaded.append(shrink_image(image_u8, preset.size_px, preset.resize))
-    images_u8 = np.stack(loaded)
-    check_images(images_u8, preset.size_px, [str(image["name"]) for image in images])
-    return images_u8
+        loaded.append(prepare_image(decode_gray(execution.objects.get_blob(image["sha256"])), preset))
+    images_u8, n_training = np.stack(loaded), len(plan.training)
+    check_images(images_u8, preset.size_px, [str(image["name"]) for image in chosen])
+    numbers = [preset.classes.index(image["class"]) if preset.classes else 0 for image in chosen]
+    classes = np.asarray(numbers, np.int64)
+    return TrainingData(images_u8[:n_training], images_u8[n_training:], classes[:n_training], classes[n_training:])
 
 
 def find_model(owner: str, tumour_class: TumourClass, model_id: str | None) -> Artifact:

@@ -3,25 +3,41 @@
 Torch is imported inside the functions that work, so that the api and an idle worker start light.
 """
 
-import json
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from services.generator.preset import Preset
+from services.generator.preset import Preset, PresetValueInvalid
 from services.generator.presets import find_preset
 from services.generator.settings import get_generator_settings
-from services.generator.sources import find_training_images, load_training_images, note_leakage, set_threads
+from services.generator.sources import find_training_images, load_training_data, note_leakage, set_threads
+from services.generator.training_data import TrainingPlan, plan_training
 from shared.artifacts.store import DraftArtifact, get_artifacts
+from shared.database import get_database
+from shared.errors import InvalidInput
 from shared.jobs.runner import Execution
+from shared.jobs.store import JobStore
 from shared.jobs.submission import Accepted, Caller, submit
 from shared.logs import get_log
-from shared.tumour import TumourClass
+from shared.tumour import CLASS_ORDER, TumourClass
+
+if TYPE_CHECKING:
+    from services.generator.training import TrainedModel
 
 log = get_log(__name__)
 
 
+class TooFewClasses(InvalidInput):
+    """A class-conditional model needs at least two classes to tell apart."""
+
+
 @dataclass(frozen=True)
 class TrainingWishes:
-    """What a request may say about a training; None leaves it to the preset."""
+    """What a request may say about a training; None leaves it to the preset.
+
+    `overrides` are fields of the preset, by name, where None is a value too; the others win over them.
+    """
 
     preset: str
     epochs: int | None = None
@@ -29,79 +45,173 @@ class TrainingWishes:
     learning_rate: float | None = None
     size: int | None = None
     ema_decay: float | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     name: str | None = None
     leakage_waiver: str | None = None
 
 
-def start_training(caller: Caller, image_set: str, tumour_class: TumourClass, wishes: TrainingWishes) -> Accepted:
-    """Submit the training of one class's diffusion model.
+def start_training(
+    caller: Caller, image_set: str, tumour_class: TumourClass | None, wishes: TrainingWishes
+) -> Accepted:
+    """Submit the training of one class's diffusion model, or of a class-conditional one if `tumour_class` is None.
 
     Raises:
-        ImageSetNotFound, ImageSetNotPreprocessed, PresetUnknown, PresetValueInvalid, TooFewImages,
+        ImageSetNotFound, ImageSetNotPreprocessed, PresetUnknown, PresetValueInvalid, TooFewImages, TooFewClasses,
         KnownLeakage: at once.
     """
-    preset = find_preset(wishes.preset).override(
-        epochs=wishes.epochs,
-        batch_size=wishes.batch_size,
-        learning_rate=wishes.learning_rate,
-        size_px=wishes.size,
-        ema_decay=wishes.ema_decay,
-    )
+    preset = _resolve_preset(wishes)
     artifact = get_artifacts().get(image_set, caller.owner, "image_set")
-    n_images = len(find_training_images(artifact, tumour_class))
+    images = find_training_images(artifact)
+    preset = _choose_classes(preset, tumour_class, images)
+    plan = plan_training(images, preset.classes or [TumourClass(tumour_class or "")], preset, wishes.seed)
     note_leakage(artifact, wishes.leakage_waiver)
+    what = tumour_class or " + ".join(preset.classes)
     request = {
         "image_set": artifact.id,
-        "class": tumour_class.value,
+        "class": tumour_class,
         "preset": preset.model_dump(mode="json"),
         "seed": wishes.seed,
-        "name": wishes.name or f"{tumour_class} {preset.name} {preset.size_px} px",
+        "name": wishes.name or f"{what} {preset.name} {preset.size_px} px",
         "leakage_waiver": wishes.leakage_waiver,
+        "n_images": len(plan.training),
     }
-    return submit(caller, "diffusion.train", request, total=preset.count_updates(n_images), unit="step")
+    return submit(caller, "diffusion.train", request, total=preset.count_updates(len(plan.training)), unit="step")
+
+
+def _resolve_preset(wishes: TrainingWishes) -> Preset:
+    """The preset with all that the request changes."""
+    if "name" in wishes.overrides:
+        raise PresetValueInvalid(
+            "The preset's name stays with it; the field `name` beside `overrides` names the model."
+        )
+    return (
+        find_preset(wishes.preset)
+        .replace(wishes.overrides)
+        .override(
+            epochs=wishes.epochs,
+            batch_size=wishes.batch_size,
+            learning_rate=wishes.learning_rate,
+            size_px=wishes.size,
+            ema_decay=wishes.ema_decay,
+        )
+    )
+
+
+def _choose_classes(preset: Preset, tumour_class: TumourClass | None, images: Sequence[dict[str, Any]]) -> Preset:
+    """The preset with the classes of a class-conditional model: those it names, else all that occur in `images`.
+
+    Raises:
+        PresetValueInvalid: one class is asked for, and several.
+        TooFewClasses: there is only one.
+    """
+    if tumour_class is not None:
+        if preset.classes:
+            raise PresetValueInvalid("Ask for one `class`, or for several `classes` of one model, not for both.")
+        return preset
+    if preset.classes:
+        return preset
+    present = {image.get("class") for image in images}
+    classes = [each for each in CLASS_ORDER if each in present]
+    if len(classes) < 2:
+        raise TooFewClasses(
+            f"Without a `class` one model learns all classes of the set, but split Training has only "
+            f"{len(classes)} ({', '.join(classes) or 'none'}); name the `class` to train a model of it.",
+            classes=classes,
+        )
+    return preset.replace({"classes": classes})
 
 
 def finish_training(execution: Execution) -> list[DraftArtifact]:
     """Train the model that `start_training` asked for, going on from the job's resume bundle if there is one."""
-    from services.generator.checkpoints import write_weights
     from services.generator.training import train_model
 
     n_threads = set_threads()
-    request, put = execution.request, execution.objects.put_blob
-    preset, tumour_class = Preset.model_validate(request["preset"]), TumourClass(request["class"])
+    request = execution.request
+    preset = Preset.model_validate(request["preset"])
     image_set = execution.artifacts.get(request["image_set"], execution.owner, "image_set")
     notes = note_leakage(image_set, request.get("leakage_waiver"))
-    images_u8 = load_training_images(execution, find_training_images(image_set, tumour_class), preset)
+    images = find_training_images(image_set)
+    plan = plan_training(images, classes_of(request, preset), preset, request["seed"])
+    if plan.warnings:
+        execution.progress.note(warnings=", ".join(sorted({warning.code for warning in plan.warnings})))
+    data = load_training_data(execution, images, plan, preset)
     resume = execution.load_resume()
-    log.info("training_started", n_images=len(images_u8), preset=preset.name, resumed=resume is not None)
+    log.info("training_started", n_images=len(plan.training), preset=preset.name, resumed=resume is not None)
     model = train_model(
-        images_u8,
+        data,
         preset,
         seed=request["seed"],
         progress=execution.progress,
         save=execution.save_resume,
         save_every_s=get_generator_settings().checkpoint_every_s,
         resume=resume,
+        publish=execution.publish,
     )
+    described = {**describe_images(images, plan), "threads": n_threads, "notes": notes}
+    files = {file["name"]: file["sha256"] for file in JobStore(get_database()).get(execution.job_id, None)["files"]}
+    return [draft_model(execution, request, model, described, files)]
+
+
+def classes_of(request: dict[str, Any], preset: Preset) -> list[TumourClass]:
+    """The classes that the model of a training's request learns."""
+    return list(preset.classes) or [TumourClass(request["class"])]
+
+
+def describe_images(images: Sequence[dict[str, Any]], plan: TrainingPlan) -> dict[str, Any]:
+    """What the model card says of the images: how many of which plane, and the warnings."""
+    planes = Counter(f"{images[i]['class']}, {images[i].get('plane') or 'unknown'}" for i in plan.training)
+    return {
+        "n_held_out": len(plan.held_out),
+        "training_planes": dict(sorted(planes.items())),
+        "warnings": [asdict(warning) for warning in plan.warnings],
+    }
+
+
+def draft_model(
+    execution: Execution,
+    request: dict[str, Any],
+    model: "TrainedModel",
+    described: dict[str, Any],
+    files: dict[str, str],
+) -> DraftArtifact:
+    """The model artifact of a training.
+
+    Args:
+        execution: of the job that stores it.
+        request: of the training.
+        model: what was learned.
+        described: further members of the card.
+        files: hashes of the files that the training published, by name.
+    """
+    from services.generator.checkpoints import write_weights
+
+    preset, put = Preset.model_validate(request["preset"]), execution.objects.put_blob
+    losses = model.curves["loss"]
     facts = {
-        "n_images": len(images_u8),
-        "epochs": preset.epochs,
+        "n_images": request["n_images"],
+        "epochs": len(losses),
+        "updates": model.n_updates,
         "parameters": model.n_parameters,
-        "final_loss": model.epoch_losses[-1],
+        "final_loss": losses[-1] if losses else None,
         "seconds": round(model.seconds, 3),
         "images_per_s": round(model.images_per_s, 2),
         "precision": model.precision,
     }
+    sets = {f"{kind}_weights": put(write_weights(weights, preset)) for kind, weights in model.weights.items()}
+    tumour_class = request["class"]
     body = {
-        "objects": {
-            "weights": put(write_weights(model.weights, preset)),
-            "raw_weights": put(write_weights(model.raw_weights, preset)),
-            "loss_curve.json": put(json.dumps(model.epoch_losses).encode()),
+        "objects": {"weights": sets[f"{model.chosen}_weights"], **sets, **files},
+        "config": {
+            "class": tumour_class,
+            "classes": list(preset.classes),
+            "size_px": preset.size_px,
+            "preset": preset.model_dump(mode="json"),
         },
-        "config": {"class": tumour_class.value, "size_px": preset.size_px, "preset": preset.model_dump(mode="json")},
-        "card": {**facts, "epoch_losses": model.epoch_losses, "threads": n_threads, "notes": notes},
+        "card": {**facts, "chosen_weights": model.chosen, **described, "curves": model.curves},
         "seed": request["seed"],
     }
     summary = {"preset": preset.name, "size_px": preset.size_px, **facts}
-    return [DraftArtifact("model", "diffusion", request["name"], body, summary, tumour_class.value, [image_set.id])]
+    if preset.classes:
+        summary["classes"] = list(preset.classes)
+    return DraftArtifact("model", "diffusion", request["name"], body, summary, tumour_class, [request["image_set"]])

@@ -1,34 +1,39 @@
 """Training: the loop that teaches a network to tell noise from image, and can stop and go on without a trace.
 
-Everything random at update k, the images of its batch, their timesteps t and the noise eps, is drawn on the CPU from
-generators seeded by (seed, k), so that no random state needs saving. On a CPU, with the same number of threads, a
-training that is interrupted and resumed ends with the same bits as one that is not.
+On a CPU, with the same number of threads, a training that is interrupted and resumed ends with the same bits as one
+that is not: what an update draws depends on its number alone (see `batches`), what is measured draws nothing anew, and
+all that earlier updates and measurements decide is in the resume bundle.
 """
 
+import json
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Tensor
 
-from services.generator.averaging import MovingAverage
-from services.generator.images import ImageU8, check_images
-from services.generator.network import build_network, choose_device, count_parameters, training_dtype
+from services.generator.batches import Batch, Batches
+from services.generator.checkpoints import choose_weights
+from services.generator.curves import Losses, Measurement, stopped_improving, write_curves
+from services.generator.images import check_images
+from services.generator.learner import AVERAGE, RAW, Learner
+from services.generator.network import choose_device, count_parameters
 from services.generator.preset import Preset
-from services.generator.resume import ResumeState, fingerprint_images, read_resume, write_resume
-from services.generator.samplers import training_schedule
+from services.generator.resume import ResumeState, fingerprint_data, read_resume, write_resume
+from services.generator.sheets import draw_sheet
+from services.generator.training_data import TrainingData
 from shared.errors import InvalidInput
 from shared.progress import Cancelled, Progress, Stopping
 
 SAVE_EVERY_S: Final = 60.0
-_SHUFFLING, _NOISING = 0, 1  # Streams of random numbers that must not overlap.
+CURVES: Final = "curves.json"
+BEST: Final = "best_"
+"""Before `raw` or `average`: those weights when their validation loss was lowest."""
 
 SaveResume = Callable[[bytes], None]
+Publish = Callable[[str, bytes], None]
 
 
 class TrainingDiverged(InvalidInput):
@@ -40,26 +45,33 @@ class TrainedModel:
     """What a training ends with.
 
     Args:
-        weights: for sampling: the moving average where the preset keeps one, else the last weights.
-        raw_weights: the weights after the last update.
-        epoch_losses: mean loss of each epoch, each image counting once.
+        weights: sets of weights: `raw` after the last update, `average`, and of both the best, `best_raw` and
+            `best_average`, as far as the preset has them made.
+        chosen: the name of the set to sample with.
+        curves: see `curves.write_curves`.
+        n_updates: updates made; fewer than planned if `patience` ended the training.
         seconds: time spent in updates, over all resumed parts.
         images_per_s: images seen per second of that.
-        precision: arithmetic of the network, `bfloat16` (autocast) or `float32`.
+        precision: arithmetic of the network, for example `bfloat16` (autocast).
         n_parameters: numbers adjusted.
     """
 
-    weights: dict[str, Tensor]
-    raw_weights: dict[str, Tensor]
-    epoch_losses: list[float]
+    weights: dict[str, dict[str, Tensor]]
+    chosen: str
+    curves: dict[str, Any]
+    n_updates: int
     seconds: float
     images_per_s: float
     precision: str
     n_parameters: int
 
 
+def forget_file(name: str, data: bytes) -> None:
+    """Publish nothing."""
+
+
 def train_model(
-    images_u8: ImageU8,
+    data: TrainingData,
     preset: Preset,
     *,
     seed: int,
@@ -67,17 +79,19 @@ def train_model(
     save: SaveResume | None = None,
     resume: bytes | None = None,
     save_every_s: float = SAVE_EVERY_S,
+    publish: Publish = forget_file,
 ) -> TrainedModel:
-    """Train a network of `preset` on `images_u8`.
+    """Train a network of `preset` on `data`.
 
     Args:
-        images_u8: (N, H, W) uint8, H = W = preset.size_px, kept in memory as a whole (600 of 128 px are 10 MB).
-        preset: network, schedule and optimiser.
-        seed: decides the initial weights, the order of the images, the timesteps and the noise.
-        progress: told of each update; asked before each whether to go on.
+        data: images of side preset.size_px, and those held out if the preset wants some.
+        preset: network, schedule, objective and optimiser.
+        seed: decides the initial weights, the order of the images, rotations, timesteps, noise and samples.
+        progress: told of each update; asked before each, and while measuring, whether to go on.
         save: takes a resume bundle, every `save_every_s` seconds and when `progress` stops the training.
         resume: the newest such bundle, to go on from.
         save_every_s: seconds between bundles.
+        publish: takes files to look at meanwhile, by name: `curves.json` and sheets of samples.
 
     Raises:
         TooFewImages, ConstantImages, WrongImageSize: see `images.check_images`.
@@ -85,142 +99,152 @@ def train_model(
         ResumeBundleMismatch: `resume` belongs to another training.
         Cancelled, Stopping: from `progress`, after a last bundle.
     """
-    check_images(images_u8, preset.size_px)
-    run = _Run(images_u8, preset, seed, choose_device())
+    check_images(data.images_u8, preset.size_px)
+    run = _Run(data, preset, seed, progress, publish)
     if resume is not None:
         run.restore(resume)
     saved_at = time.monotonic()
-    for step in range(len(run.losses), run.n_steps):
-        try:
+    try:
+        while run.goes_on():
             progress.raise_if_cancelled()
-        except (Cancelled, Stopping):
-            if save is not None:
+            if save is not None and time.monotonic() - saved_at >= save_every_s:
                 save(run.bundle())
-            raise
-        if save is not None and time.monotonic() - saved_at >= save_every_s:
+                saved_at = time.monotonic()
+            run.update()
+    except (Cancelled, Stopping):
+        if save is not None:
             save(run.bundle())
-            saved_at = time.monotonic()
-        run.update(step)
-        progress.update(step + 1, run.n_steps)
-        progress.note(loss=round(run.losses[-1], 6), images_per_s=round(run.images_per_s(), 1))
+        raise
     return run.result()
 
 
 class _Run:
-    """One training in memory: network, optimiser and the loss of each update done."""
+    """One training in memory: its learner, and what was recorded of each update and measured between them."""
 
-    def __init__(self, images_u8: ImageU8, preset: Preset, seed: int, device: torch.device) -> None:
-        self.losses: list[float] = []
+    def __init__(self, data: TrainingData, preset: Preset, seed: int, progress: Progress, publish: Publish) -> None:
+        device = choose_device()
+        self._preset, self._seed, self._progress, self._publish = preset, seed, progress, publish
+        self._id = {"data": fingerprint_data(data), "preset": preset.model_dump(mode="json"), "seed": seed}
+        self._batches = Batches(data, preset, seed, device)
+        self._held_out = self._batches.hold_out()
+        self._learner = Learner(preset, seed, device)
+        self._n_steps = preset.count_updates(self._batches.n_images)
+        self._losses: list[Losses] = []
+        self._measurements: list[Measurement] = []
+        self._best: dict[str, dict[str, Tensor]] = {}
+        self._ahead: Batch | None = None
         self._seconds = 0.0
-        self._preset, self._seed, self._device = preset, seed, device
-        self._dtype = training_dtype(device)
-        self._images = scale_images(images_u8, preset.value_range).to(device)
-        self._steps_per_epoch = math.ceil(len(images_u8) / preset.batch_size)
-        self.n_steps = preset.count_updates(len(images_u8))
-        self._schedule = training_schedule(preset.schedule)
-        self._network: nn.Module = build_network(preset.unet, seed).to(device).train()
-        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=preset.learning_rate, fused=True)
-        self._average = MovingAverage(self._network, preset.ema_decay) if preset.ema_decay is not None else None
-        self._id: dict[str, Any] = {
-            "data": fingerprint_images(images_u8),
-            "preset": preset.model_dump(mode="json"),
-            "seed": seed,
-        }
 
-    def update(self, step: int) -> None:
-        """Make update `step` (0, 1, ...): Algorithm 1 of Ho et al. 2020 (arXiv:2006.11239), on one batch."""
-        started = time.perf_counter()
-        x_0 = self._images[self._choose_batch(step)]  # (B, 1, H, W) float32 in the preset's value range
-        generator = _seed_generator(self._seed, _NOISING, step)
-        t = torch.randint(0, self._preset.schedule.train_steps, (len(x_0),), generator=generator).to(self._device)
-        eps = torch.randn(x_0.shape, generator=generator).to(self._device)
-        x_t = self._schedule.add_noise(x_0, eps, t)  # eq. 4
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
-            predicted = self._network(x_t, t)
-        target = eps
-        if self._preset.schedule.prediction == "v_prediction":
-            target = self._schedule.get_velocity(x_0, eps, t)  # Salimans & Ho 2022, arXiv:2202.00512, section 4
-        loss = F.mse_loss(predicted.float(), target)  # L_simple, eq. 14
-        loss_value = loss.item()
-        if not math.isfinite(loss_value):
-            raise TrainingDiverged(
-                f"The loss became {loss_value} at update {step + 1}; train again with a smaller learning_rate than "
-                f"{self._preset.learning_rate}."
-            )
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._preset.learning_rate_at(step, self.n_steps)
-        self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here.
-        self._optimizer.step()
-        if self._average is not None:
-            self._average.update(step + 1)
-        self.losses.append(loss_value)
+    def goes_on(self) -> bool:
+        """Whether there is another update to make; at the end of an epoch, after looking at what was learned."""
+        epoch, position = divmod(len(self._losses), self._batches.per_epoch)
+        if epoch and not position:
+            self._look_back(epoch)
+            if stopped_improving(self._measurements, self._preset.patience):
+                return False
+        return len(self._losses) < self._n_steps
+
+    def update(self) -> None:
+        """Make the next update and tell of it."""
+        started, step = time.perf_counter(), len(self._losses)
+        batch = self._ahead or self._batches.draw(step)
+        losses = self._learner.update(batch, step, self._n_steps)
+        # Drawn before the losses are asked for, which waits until a GPU has made the update.
+        self._ahead = self._batches.draw(step + 1) if step + 1 < self._n_steps else None
+        self._losses.append(Losses(*losses.tolist()))
         self._seconds += time.perf_counter() - started
-
-    def images_per_s(self) -> float:
-        """Images seen per second of updates, over all resumed parts."""
-        epochs, steps = divmod(len(self.losses), self._steps_per_epoch)
-        return (epochs * len(self._images) + steps * self._preset.batch_size) / max(self._seconds, 1e-9)
+        if not math.isfinite(self._losses[-1].weighted):
+            raise TrainingDiverged(
+                f"The loss became {self._losses[-1].weighted} at update {step + 1}; train again with a smaller "
+                f"learning_rate than {self._preset.learning_rate}."
+            )
+        self._progress.update(step + 1, self._n_steps)
+        self._progress.note(
+            epoch=step // self._batches.per_epoch + 1,
+            epochs=self._preset.epochs,
+            loss=round(self._losses[-1].plain, 6),
+            images_per_s=round(self._images_per_s(), 1),
+        )
 
     def bundle(self) -> bytes:
         """The resume bundle of this moment."""
-        moments = self._optimizer.state_dict()["state"]
+        best = {BEST + kind: weights for kind, weights in self._best.items()}
         state = ResumeState(
-            weights=self._network.state_dict(),
-            average=self._average.state() if self._average else None,
-            optimizer=[moments[number] for number in sorted(moments)],
-            losses=self.losses,
+            weights=self._learner.weights() | best,
+            optimizer=self._learner.optimizer_state(),
+            losses=self._losses,
+            measurements=self._measurements,
             seconds=self._seconds,
+            scaler=self._learner.scaler_state(),
         )
         return write_resume(state, self._id)
 
     def restore(self, data: bytes) -> None:
         """Become what `bundle` stored."""
         state = read_resume(data, self._id)
-        self._network.load_state_dict(state.weights)
-        if self._average is not None and state.average is not None:
-            self._average.load(state.average)
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": dict(enumerate(state.optimizer)), "param_groups": groups})
-        self.losses, self._seconds = state.losses, state.seconds
+        self._learner.restore(state)
+        self._best = {
+            kind.removeprefix(BEST): weights for kind, weights in state.weights.items() if kind.startswith(BEST)
+        }
+        self._losses, self._measurements, self._seconds = state.losses, state.measurements, state.seconds
 
     def result(self) -> TrainedModel:
         """What is kept of the finished training."""
-        raw = {name: tensor.detach().cpu() for name, tensor in self._network.state_dict().items()}
-        averaged = self._average.state() if self._average else raw
+        best = {BEST + kind: weights for kind, weights in self._best.items()}
+        sets = self._learner.weights() | best
         return TrainedModel(
-            weights={name: tensor.cpu() for name, tensor in averaged.items()},
-            raw_weights=raw,
-            epoch_losses=self._mean_per_epoch(),
+            weights={kind: {name: t.cpu() for name, t in weights.items()} for kind, weights in sets.items()},
+            chosen=choose_weights(sets, self._preset.keep),
+            curves=self._curves(),
+            n_updates=len(self._losses),
             seconds=self._seconds,
-            images_per_s=self.images_per_s(),
-            precision=str(self._dtype).removeprefix("torch."),
-            n_parameters=count_parameters(self._network),
+            images_per_s=self._images_per_s(),
+            precision=str(self._learner.dtype).removeprefix("torch."),
+            n_parameters=count_parameters(self._learner.network),
         )
 
-    def _choose_batch(self, step: int) -> Tensor:
-        """Indices of the images of update `step`: each image once an epoch, in an order of the epoch's own."""
-        epoch, position = divmod(step, self._steps_per_epoch)
-        order = torch.randperm(len(self._images), generator=_seed_generator(self._seed, _SHUFFLING, epoch))
-        start = position * self._preset.batch_size
-        return order[start : start + self._preset.batch_size]
+    def _look_back(self, epoch: int) -> None:
+        """Measure and show what is due after `epoch` (1, 2, ...), if that was not done before an interruption."""
+        preset, last = self._preset, epoch == self._preset.epochs
+        if preset.sample_every is not None and (last or epoch % preset.sample_every == 0):
+            weights = self._learner.weights()
+            sheet = draw_sheet(
+                self._learner.network,
+                weights.get(AVERAGE, weights[RAW]),
+                preset,
+                seed=self._seed,
+                progress=self._progress,
+            )
+            self._publish(f"samples_epoch_{epoch:04d}.png", sheet)
+        measured = bool(self._measurements) and self._measurements[-1].epoch == epoch
+        if not measured and (last or epoch % preset.validate_every == 0):
+            self._measurements.append(self._measure(epoch))
+        if last or epoch % preset.validate_every == 0:
+            self._publish(CURVES, json.dumps(self._curves()).encode())
 
-    def _mean_per_epoch(self) -> list[float]:
-        """Mean loss of each epoch, weighted by images, since the last batch may be smaller."""
-        size, n_images = self._preset.batch_size, len(self._images)
-        sizes = np.minimum(size, n_images - size * np.arange(self._steps_per_epoch))
-        losses = np.asarray(self.losses).reshape(-1, self._steps_per_epoch)
-        means: list[float] = (losses @ sizes / n_images).tolist()
-        return means
+    def _measure(self, epoch: int) -> Measurement:
+        """Validation losses after `epoch`; weights that are better than ever before are kept."""
+        images_per_s = round(self._images_per_s(), 2)
+        if self._held_out is None:
+            return Measurement(epoch, images_per_s)
+        learner, sets = self._learner, self._learner.weights()
+        losses = {
+            kind: self._held_out.measure(learner.network, weights, learner.objective, learner.dtype, self._progress)
+            for kind, weights in sets.items()
+        }
+        measurement = Measurement(epoch, images_per_s, losses[RAW], losses.get(AVERAGE))
+        before = [(m.validation_loss, m.average_validation_loss) for m in self._measurements]
+        for number, kind in enumerate((RAW, AVERAGE)):
+            if kind in sets and all(losses[kind] < loss for pair in before if (loss := pair[number]) is not None):
+                self._best[kind] = {name: tensor.to("cpu", copy=True) for name, tensor in sets[kind].items()}
+        self._progress.note(validation_loss=round(losses.get(AVERAGE, losses[RAW]), 6))
+        return measurement
 
+    def _curves(self) -> dict[str, Any]:
+        return write_curves(self._losses, self._measurements, self._preset, self._batches.n_images)
 
-def scale_images(images_u8: ImageU8, value_range: tuple[float, float]) -> Tensor:
-    """`images_u8`, (N, H, W) uint8, as (N, 1, H, W) float32 in `value_range`: 0 at its low end, 255 at its high end."""
-    low, high = value_range
-    return torch.from_numpy(images_u8).unsqueeze(1).float() / 255 * (high - low) + low
-
-
-def _seed_generator(seed: int, stream: int, number: int) -> Generator:
-    """A generator for step or epoch `number` of one stream of random numbers."""
-    word = np.random.SeedSequence([seed, stream, number]).generate_state(1, np.uint64)[0]
-    return Generator().manual_seed(int(word) >> 1)
+    def _images_per_s(self) -> float:
+        """Images seen per second of updates, over all resumed parts."""
+        epochs, steps = divmod(len(self._losses), self._batches.per_epoch)
+        n_images = epochs * self._batches.n_images + steps * self._preset.batch_size
+        return n_images / max(self._seconds, 1e-9)

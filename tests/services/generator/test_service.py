@@ -115,8 +115,12 @@ def test_training_makes_a_model_that_generates(
     assert manifest["parents"] == [image_set.id]
     assert manifest["card"]["n_images"] == 9  # the Testing images stay unseen
     assert "never checked for leakage" in manifest["card"]["notes"][0]
-    assert json.loads(objects.get_blob(manifest["objects"]["loss_curve.json"])) == manifest["card"]["epoch_losses"]
+    assert json.loads(objects.get_blob(manifest["objects"]["curves.json"])) == manifest["card"]["curves"]
+    assert len(manifest["card"]["curves"]["loss"]) == 2
     assert read_tensors(objects.get_blob(manifest["objects"]["raw_weights"]))[0]
+    assert manifest["objects"]["weights"] == manifest["objects"]["average_weights"]
+    assert [warning["code"] for warning in manifest["card"]["warnings"]] == ["planes_unknown", "few_images"]
+    assert view["notes"]["warnings"] == "few_images, planes_unknown"
     generated = client.post("/generate", params={"class": "glioma", "n": 2, "steps": 2, "batch_size": 2})
     synthetic, drawn = made(
         artifacts, work(jobs, generated.json(), 1) and jobs.get(generated.json()["id"], TEAM), "image_set"
