@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from shared.artifacts.tables import ArtifactRow
 from shared.database import Database, now_s, rows_changed
 from shared.jobs.files import JobFile, record_file
+from shared.jobs.pace import mark_pace
 from shared.jobs.states import OPEN, JobStatus, ShardStatus
 from shared.jobs.tables import JobRow, ShardRow
 from shared.jobs.turns import give_turn_back
@@ -67,6 +68,9 @@ class Claims:
             }
             if not rows_changed(session, taken.values(**values)):
                 return None
+            # Whatever kept the job from running is no part of its pace.
+            stood_still = update(JobRow).where(JobRow.id == job_id, JobRow.status == JobStatus.QUEUED)
+            session.execute(stood_still.values(pace=[]))
             started_at = func.coalesce(JobRow.started_at, now_s())
             started = {"status": JobStatus.RUNNING, "started_at": started_at, "served_at": now_s()}
             session.execute(update(JobRow).where(JobRow.id == job_id).values(**started))
@@ -87,12 +91,21 @@ class Claims:
                 resume_sha256=shard.resume_sha256,
             )
 
-    def beat(self, claim: Claim, done: int, total: int, notes: dict[str, Any]) -> bool:
-        """Renew the lease and record progress; False if the claim is no longer ours or the job is finished."""
-        mine = update(ShardRow).where(_holds(claim), exists().where(JobRow.id == claim.job_id, JobRow.status.in_(OPEN)))
+    def beat(self, claim: Claim, done: int, total: int, notes: dict[str, Any], age_s: float = 0.0) -> bool:
+        """Renew the lease and record progress; False if the claim is no longer ours or the job is finished.
+
+        Args:
+            age_s: how long ago `done` reached its value, seconds.
+        """
+        job_open = update(JobRow).where(JobRow.id == claim.job_id, JobRow.status.in_(OPEN))
         values = {"lease_until": now_s() + self._lease_s, "done": done, "total": total, "notes": notes}
         with self._database.writing() as session:
-            return rows_changed(session, mine.values(**values)) == 1
+            if not rows_changed(session, job_open.values(status=JobRow.status)):
+                return False
+            if not rows_changed(session, update(ShardRow).where(_holds(claim)).values(**values)):
+                return False
+            mark_pace(session, claim.job_id, age_s)
+            return True
 
     def standing(self, claim: Claim) -> JobStatus | None:
         """The job's status as long as the claim is ours; None once it is not."""

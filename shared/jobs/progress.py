@@ -45,6 +45,7 @@ class JobProgress:
         self._claim = claim
         self._heartbeat_s = heartbeat_s
         self._done, self._total = 0, 0
+        self._changed_at = time.monotonic()
         self._notes: dict[str, Any] = {}
         self._written: tuple[int, int, dict[str, Any]] | None = None
         self._lost = threading.Event()
@@ -54,6 +55,8 @@ class JobProgress:
 
     def update(self, done: int, total: int) -> None:
         """Record progress in memory; the heartbeat thread writes it."""
+        if int(done) != self._done:
+            self._changed_at = time.monotonic()
         self._done, self._total = int(done), int(total)
 
     def note(self, **facts: float | int | str) -> None:
@@ -81,7 +84,7 @@ class JobProgress:
     def write(self) -> None:
         """Write progress and renew the lease now."""
         state = (self._done, self._total, self._notes)
-        if not self._claims.beat(self._claim, *state):
+        if not self._claims.beat(self._claim, *state, age_s=time.monotonic() - self._changed_at):
             self._lost.set()
         self._written = state
 

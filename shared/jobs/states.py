@@ -36,6 +36,7 @@ QUEUES = {
     "preprocess": "preprocess",
     "diffusion.train": "diffusion.train",
     "diffusion.sample": "diffusion.sample",
+    "diffusion.keep": "diffusion.sample",
     "evaluate": "evaluate",
     "classifier.train": "classifier.train",
     "scenario": "classifier.train",

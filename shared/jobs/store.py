@@ -118,6 +118,12 @@ class JobStore:
                 raise JobNotFound(f"There is no job {job_id[:60]!r}; GET /jobs lists yours.")
             return job_view(session, row)
 
+    def resume_bundle(self, job_id: str) -> str | None:
+        """The SHA-256 of the newest resume bundle of a job whose work is one shard, or None."""
+        with self._database.reading() as session:
+            query = select(ShardRow.resume_sha256).where(ShardRow.job_id == job_id, ShardRow.resume_sha256.is_not(None))
+            return session.scalar(query.order_by(ShardRow.number).limit(1))
+
     def file(self, job_id: str, name: str, owner: str | None) -> JobFile:
         """One file of a job.
 

@@ -30,6 +30,9 @@ class JobRow(Base):
     started_at: Mapped[float | None] = mapped_column(Float)
     finished_at: Mapped[float | None] = mapped_column(Float)
     served_at: Mapped[float | None] = mapped_column(Float)  # when a shard was last claimed; jobs take turns by it
+    pace: Mapped[list[Any]] = mapped_column(
+        JSON, default=list
+    )  # the marks of `pace.py`, since the job last stood still
 
 
 class ShardRow(Base):

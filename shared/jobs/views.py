@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from shared.artifacts.store import URLS
 from shared.database import now_s
 from shared.jobs.files import files_of_job
+from shared.jobs.pace import remaining_s, units_per_s
 from shared.jobs.states import QUEUES, JobStatus
 from shared.jobs.tables import JobRow, ShardRow
 
@@ -22,15 +23,14 @@ def job_summary(session: Session, job: JobRow) -> dict[str, Any]:
     """The public members of a job; progress counts `unit`s, `rate` is units per second, `eta_s` seconds."""
     shards = list(session.scalars(select(ShardRow).where(ShardRow.job_id == job.id).order_by(ShardRow.number)))
     done, total = _progress(job, shards)
-    rate = _rate(session, job, done)
-    running = job.status == JobStatus.RUNNING
+    rate, eta_s = _forecast(session, job, done, total)
     return {
         "id": job.id,
         "kind": job.kind,
         "status": job.status,
         "progress": {"done": done, "total": total, "unit": job.unit},
         "rate": rate,
-        "eta_s": round((total - done) / rate, 1) if running and rate else None,
+        "eta_s": eta_s,
         "queue_position": _queue_position(session, job),
         "notes": {key: value for shard in shards for key, value in shard.notes.items()},
         "artifacts": [{**item, "url": URLS[item["noun"]] + item["id"]} for item in job.artifacts],
@@ -56,13 +56,24 @@ def _progress(job: JobRow, shards: list[ShardRow]) -> tuple[int, int]:
     return (total if job.status == JobStatus.SUCCEEDED else min(step.done, total)), total
 
 
-def _rate(session: Session, job: JobRow, done: int) -> float | None:
-    done -= job.done_before
-    if job.started_at is None or done <= 0:
-        return None
-    end = job.finished_at if job.finished_at is not None else session.scalar(select(now_s()))
-    elapsed_s = float(end or 0.0) - job.started_at
-    return round(done / elapsed_s, 4) if elapsed_s > 0 else None
+def _forecast(session: Session, job: JobRow, done: int, total: int) -> tuple[float | None, float | None]:
+    """Units per second and, of a running job, the seconds it still needs; by its age until it has a pace."""
+    fresh = done - job.done_before
+    if job.started_at is None or fresh <= 0:
+        return None, None
+    now = float(session.scalar(select(now_s())) or 0.0)
+    elapsed_s = (now if job.finished_at is None else job.finished_at) - job.started_at
+    average = fresh / elapsed_s if elapsed_s > 0 else None
+    if job.status != JobStatus.RUNNING:
+        return _rounded(average, 4), None
+    rate, left_s = units_per_s(job.pace), remaining_s(job.pace, total, now)
+    if rate is None or left_s is None:
+        return _rounded(average, 4), _rounded((total - done) / average if average else None, 1)
+    return _rounded(rate, 4), _rounded(left_s, 1)
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return round(value, digits) if value is not None else None
 
 
 def _queue_position(session: Session, job: JobRow) -> int | None:
