@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 EDGES = {
     "api", "tasks", "service", "settings",
     # Between an edge and the science: load sources, keep models warm, store library weights.
-    "sources", "jobs", "train_jobs", "sample_jobs", "illustrations", "outcome", "serving", "requests",
+    "sources", "jobs", "train_jobs", "keep_jobs", "sample_jobs", "redraw_jobs", "calibrate_jobs", "illustrations", "outcome", "preparation", "threads",
+    "serving", "requests",
     "feature_spaces", "library_weights", "published_weights",
 }  # fmt: skip
 FRAMEWORKS = ("torch", "tensorflow", "keras", "monai", "torch_fidelity", "diffusers")

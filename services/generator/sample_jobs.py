@@ -1,17 +1,15 @@
-"""What a drawing of images is asked for, and the work of its job.
+"""The drawing of images: a request, with all it leaves open decided, and the work of its job.
 
 Torch is imported inside the functions that work, so that the api and an idle worker start light.
 """
 
-import secrets
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any, Final
 
-from services.generator.images import encode_png, enlarge_image
-from services.generator.preset import Preset, SamplerName, TooManySteps
-from services.generator.sources import find_model, load_network, read_preset, set_threads
-from shared.artifacts.store import DraftArtifact, get_artifacts
+from services.generator.outputs import ENDINGS, ImageUnit, encode_drawing
+from services.generator.recipe import SamplingRecipe, SamplingWishes, resolve_recipe
+from services.generator.sources import find_model, load_network, newest_calibration, read_preset, set_threads
+from shared.artifacts.store import Artifact, DraftArtifact, get_artifacts
 from shared.errors import Conflict, InvalidInput
 from shared.jobs.runner import Execution
 from shared.jobs.submission import Accepted, Caller, submit
@@ -19,10 +17,7 @@ from shared.logs import get_log
 from shared.settings import get_settings
 from shared.tumour import TumourClass
 
-DEFAULT_BATCH_SIZE: Final = 16
-"""Images the network sees at once; on two cores more of them gain nothing, on a GPU a request can ask for more."""
 BATCHES_PER_SHARD: Final = 2
-_DRAWN_SEED_BITS: Final = 32
 
 log = get_log(__name__)
 
@@ -31,106 +26,169 @@ class TooManyImages(InvalidInput):
     """More images than one request may ask for."""
 
 
-class SizeTooSmall(InvalidInput):
-    """Images smaller than the network draws them."""
-
-
 class ImagesMissing(Conflict):
     """The shards did not draw each image exactly once."""
 
 
-@dataclass(frozen=True)
-class SamplingWishes:
-    """What a request may say about how to sample; None leaves it to the model's preset."""
-
-    model: str | None = None
-    sampler: SamplerName | None = None
-    steps: int | None = None
-    seed: int | None = None
-    size: int | None = None
-    batch_size: int | None = None
-    shard_size: int | None = None
-    name: str | None = None
+class NotGenerated(InvalidInput):
+    """The image set was not generated here, so there is no recipe to draw by."""
 
 
-def start_generation(caller: Caller, tumour_class: TumourClass, n: int, wishes: SamplingWishes) -> Accepted:
+class NothingToAdd(InvalidInput):
+    """The set to extend has as many images already."""
+
+
+class ExtensionDiffers(InvalidInput):
+    """A set is extended with its own recipe, and the request says otherwise."""
+
+
+def start_generation(
+    caller: Caller,
+    tumour_class: TumourClass,
+    n: int,
+    wishes: SamplingWishes,
+    *,
+    extend: str | None = None,
+    shard_size: int | None = None,
+    name: str | None = None,
+) -> Accepted:
     """Submit the drawing of `n` images of `tumour_class`, cut into shards.
 
+    Args:
+        caller: who asks.
+        tumour_class: what to draw.
+        n: how many images the set will have.
+        wishes: how to draw them.
+        extend: id of a synthetic set whose images are the first of the new one, and are not drawn again.
+        shard_size: images that one worker takes at a time.
+        name: of the new set.
+
     Raises:
-        ModelNotFound, NotADiffusionModel, WrongTumourClass, TooManyImages, TooManySteps, SizeTooSmall: at once.
+        ModelNotFound, NotADiffusionModel, WrongTumourClass, TooManyImages, TooManySteps, SizeTooSmall, StudySizeFixed,
+        GuidanceNeedsClasses, ImageSetNotFound, NotGenerated, NothingToAdd, ExtensionDiffers: at once.
     """
     most = get_settings().generate_max_n
     if n > most:
         raise TooManyImages(f"n is {n}; one request may ask for at most {most} images.", maximum=most)
-    model = find_model(caller.owner, tumour_class, wishes.model)
-    manifest = get_artifacts().manifest(model)
-    recipe = _resolve_sampling(read_preset(manifest), model.id, wishes)
+    if extend is None:
+        first, model = 0, find_model(caller.owner, tumour_class, wishes.model)
+        recipe = _resolve(model, wishes)
+    else:
+        first, recipe = _continue_set(caller.owner, tumour_class, n, wishes, extend)
+        model = get_artifacts().get(recipe.model, caller.owner, "model")
     request = {
         "class": tumour_class.value,
         "n": n,
-        "weights": manifest["objects"]["weights"],
-        "name": wishes.name or f"{n} synthetic {tumour_class}",
-        "recipe": recipe,
+        "weights": get_artifacts().manifest(model)["objects"]["weights"],
+        "name": name or f"{n} synthetic {tumour_class}",
+        "recipe": recipe.model_dump(),
+        "quality": wishes.quality,
+        "extend": extend,
     }
-    shard_size = wishes.shard_size or BATCHES_PER_SHARD * recipe["batch_size"]
-    shards = [{"start": start, "stop": min(start + shard_size, n)} for start in range(0, n, shard_size)]
-    return submit(caller, "diffusion.sample", request, shards=shards, total=n, unit="image")
+    size = shard_size or BATCHES_PER_SHARD * recipe.batch_size
+    shards = [{"indices": list(range(start, min(start + size, n)))} for start in range(first, n, size)]
+    return submit(caller, "diffusion.sample", request, shards=shards, total=n - first, unit="image")
 
 
-def _resolve_sampling(preset: Preset, model_id: str, wishes: SamplingWishes) -> dict[str, Any]:
-    """All that decides the pixels of an image but its index; stored with each image."""
-    sampler = wishes.sampler or preset.sampler
-    steps = wishes.steps or preset.steps_for(sampler)
-    size = wishes.size or preset.size_px
-    trained = preset.schedule.train_steps
-    if steps > trained:
-        raise TooManySteps(f"steps is {steps}; model {model_id} was trained on {trained} steps.", maximum=trained)
-    if size < preset.size_px:
-        raise SizeTooSmall(f"size is {size} px, but model {model_id} draws {preset.size_px} px; ask for that or more.")
-    return {
-        "model": model_id,
-        "sampler": sampler,
-        "steps": steps,
-        "seed": secrets.randbits(_DRAWN_SEED_BITS) if wishes.seed is None else wishes.seed,
-        "size": size,
-        "batch_size": wishes.batch_size or DEFAULT_BATCH_SIZE,
-    }
+def _resolve(model: Artifact, wishes: SamplingWishes) -> SamplingRecipe:
+    manifest = get_artifacts().manifest(model)
+    calibration = newest_calibration(model) if wishes.quality is not None else None
+    return resolve_recipe(
+        read_preset(manifest),
+        model.id,
+        wishes,
+        trained_precision=manifest.get("card", {}).get("precision"),
+        calibrated=calibration["choices"] if calibration else None,
+    )
+
+
+def _continue_set(
+    owner: str, tumour_class: TumourClass, n: int, wishes: SamplingWishes, extend: str
+) -> tuple[int, SamplingRecipe]:
+    """How many images the set has, and the recipe of all of them."""
+    image_set = get_artifacts().get(extend, owner, "image_set")
+    recipe, manifest = read_recipe(image_set), get_artifacts().manifest(image_set)
+    asked = {field: value for field, value in vars(wishes).items() if value is not None}
+    if image_set.tumour_class != tumour_class:
+        raise ExtensionDiffers(f"Image set {extend} is of {image_set.tumour_class}, the request of {tumour_class}.")
+    differing = [field for field, value in asked.items() if getattr(recipe, field, None) != value]
+    if differing:
+        raise ExtensionDiffers(
+            f"Image set {extend} is extended with its own recipe, and the request differs in {', '.join(differing)}; "
+            "leave them out, or generate a set of its own.",
+            recipe=recipe.model_dump(),
+        )
+    n_images = len(manifest["images"])
+    if n <= n_images:
+        raise NothingToAdd(
+            f"Image set {extend} has {n_images} images already; n counts those of the new set and must be more."
+        )
+    return n_images, recipe
+
+
+def read_recipe(image_set: Artifact) -> SamplingRecipe:
+    """The recipe of all images of a generated set.
+
+    Raises:
+        NotGenerated: the set has none.
+    """
+    recipe = get_artifacts().manifest(image_set).get("recipe") if image_set.kind == "synthetic" else None
+    if recipe is None:
+        raise NotGenerated(
+            f"Image set {image_set.id} ({image_set.kind}) was not made by POST /generate, so nothing says how to draw "
+            "its images."
+        )
+    return SamplingRecipe.model_validate(recipe)
 
 
 def draw_images(execution: Execution) -> dict[str, Any]:
     """Draw and store the images of one shard: `{"images": [{index, sha256, width, height}]}`."""
+    from services.generator.delivery import Delivery
+    from services.generator.guidance import choose_class
     from services.generator.network import choose_device
     from services.generator.samplers import build_sampler
-    from services.generator.sampling import SamplingPlan, sample_images
+    from services.generator.sampling import SamplingPlan, sample_unit_images
 
     set_threads()
-    recipe, spec = execution.request["recipe"], execution.spec
-    network, preset = load_network(execution.request["weights"])
-    sampler = build_sampler(recipe["sampler"], recipe["steps"], preset.schedule)
-    indices = range(spec["start"], spec["stop"])
-    plan = SamplingPlan(preset.size_px, preset.value_range, recipe["seed"], indices, recipe["batch_size"])
-    size, images = recipe["size"], []
-    for index, image_u8 in sample_images(network, sampler, plan, progress=execution.progress, device=choose_device()):
-        sha256 = execution.objects.put_blob(encode_png(enlarge_image(image_u8, size)))
-        images.append({"index": index, "sha256": sha256, "width": size, "height": size})
-    return {"images": images}
+    request, indices = execution.request, execution.spec["indices"]
+    recipe = SamplingRecipe.model_validate(request["recipe"])
+    network, preset = load_network(request["weights"])
+    drawer = choose_class(network, preset, TumourClass(request["class"]), recipe.guidance)
+    sampler = build_sampler(recipe.sampler, recipe.steps, preset.schedule)
+    plan = SamplingPlan(
+        preset.size_px, preset.value_range, recipe.seed, indices, recipe.batch_size, precision=recipe.precision
+    )
+
+    def deliver(index: int, drawn: ImageUnit) -> dict[str, Any]:
+        data = encode_drawing(drawn, transposed=preset.transpose, output=recipe.output, size_px=recipe.size)
+        sha256 = execution.objects.put_blob(data)
+        return {"index": index, "sha256": sha256, "width": recipe.size, "height": recipe.size}
+
+    with Delivery(deliver) as delivery:
+        drawing = sample_unit_images(drawer, sampler, plan, progress=execution.progress, device=choose_device())
+        for index, drawn in drawing:
+            delivery.add(index, drawn)
+        return {"images": delivery.results()}
 
 
 def finish_generation(execution: Execution) -> list[DraftArtifact]:
-    """The synthetic image set, from the images that the shards stored.
+    """The synthetic image set, from the images that the shards stored and those of the set it extends.
 
     Raises:
         ImagesMissing: an image is missing or was drawn twice.
     """
     request = execution.request
-    n, tumour_class, recipe = request["n"], request["class"], request["recipe"]
+    n, tumour_class, recipe, extend = request["n"], request["class"], request["recipe"], request["extend"]
+    images: list[dict[str, Any]] = []
+    if extend is not None:
+        images += execution.artifacts.manifest(execution.artifacts.get(extend, execution.owner, "image_set"))["images"]
+    n_old, digits, ending = len(images), max(4, len(str(n))), ENDINGS[recipe["output"]]
     drawn = sorted((image for part in execution.results for image in part["images"]), key=lambda image: image["index"])
-    if [image["index"] for image in drawn] != list(range(n)):
-        raise ImagesMissing(f"{n} images were asked for, {len(drawn)} were drawn; retry the job.")
-    digits = max(4, len(str(n)))
-    images = [
+    if [image["index"] for image in drawn] != list(range(n_old, n)):
+        raise ImagesMissing(f"{n - n_old} images were asked for, {len(drawn)} were drawn; retry the job.")
+    images += [
         {
-            "name": f"{tumour_class}/{tumour_class}_{image['index'] + 1:0{digits}d}.png",
+            "name": f"{tumour_class}/{tumour_class}_{image['index'] + 1:0{digits}d}.{ending}",
             "class": tumour_class,
             "split": None,
             "plane": None,
@@ -147,7 +205,7 @@ def finish_generation(execution: Execution) -> list[DraftArtifact]:
         log.warning("images_alike", job_id=execution.job_id, groups=len(warnings))
     body = {"images": images, "recipe": recipe, "seed": recipe["seed"], "warnings": warnings}
     summary = {"n_images": n, **recipe, "warnings": len(warnings)}
-    parents = [recipe["model"]]
+    parents = [recipe["model"]] + ([extend] if extend is not None else [])
     return [DraftArtifact("image_set", "synthetic", request["name"], body, summary, tumour_class, parents)]
 
 

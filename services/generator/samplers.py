@@ -1,8 +1,8 @@
 """Samplers: one reverse step of a diffusion model, in as many steps as asked for, one way to build each.
 
-`ddpm` and `ddim` use MONAI's schedulers on a *respaced* schedule (Nichol & Dhariwal 2021, arXiv:2102.09672, section
-4): the S chosen times tau_0 < ... < tau_{S-1} of the T training times get betas of their own, so that alpha_bar at step i is
-exactly the alpha_bar the network was trained on at tau_i. With S = T this is MONAI's schedule unchanged. MONAI's own
+`ddpm` and `ddim` use MONAI's schedulers on a *respaced* schedule (Nichol & Dhariwal 2021, arXiv:2102.09672, section 4):
+the S chosen times tau_0 < ... < tau_{S-1} of the T training times get betas of their own, so that alpha_bar at step i
+is exactly the alpha_bar the network was trained on at tau_i. With S = T this is MONAI's schedule unchanged. MONAI's own
 `set_timesteps` is not used because its steps do not land on the times it visits: `DDPMScheduler.step` always goes from
 t to t - 1, and `DDIMScheduler.step` to t - T // S, which at S = 600 is t - 1 where the next time is t - 1.67.
 

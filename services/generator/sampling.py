@@ -7,16 +7,21 @@ is ordered by the shape: for one shape an image is bit-equal whatever its neighb
 shard or its worker. Between *different* batch sizes float32 rounding differs by some 1e-7 a call; after all steps of
 a sampler that is around 1e-5 of the gray range, so that a pixel differs by at most one gray level of 255, and only
 where it lay that close to a rounding boundary.
+
+Precision `bfloat16` runs the network under autocast; the noise, the sampler and x_t stay float32. All of the above
+holds for it too, but between batch sizes its rounding differs by some 1e-2 a call, which is visible.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
 from services.generator.images import ImageU8
+from services.generator.outputs import ImageUnit, round_unit
 from services.generator.samplers import Sampler
 from shared.progress import Progress
 
@@ -31,6 +36,7 @@ class SamplingPlan:
         seed: s, the seed of the whole set, 0 or more.
         indices: the images k of the set to draw.
         batch_size: images the network sees at once; part of what makes an image bit-equal.
+        precision: arithmetic of the network.
     """
 
     size_px: int
@@ -38,6 +44,7 @@ class SamplingPlan:
     seed: int
     indices: Sequence[int]
     batch_size: int
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 def derive_image_seed(seed: int, index: int) -> int:
@@ -55,6 +62,17 @@ def sample_images(
 ) -> Iterator[tuple[int, ImageU8]]:
     """Yield (index, image) for each index of `plan`, batch after batch; an image is (size_px, size_px) uint8.
 
+    Arguments and errors are those of `sample_unit_images`.
+    """
+    for index, image_unit in sample_unit_images(network, sampler, plan, progress=progress, device=device):
+        yield index, round_unit(image_unit)
+
+
+def sample_unit_images(
+    network: nn.Module, sampler: Sampler, plan: SamplingPlan, *, progress: Progress, device: torch.device | None = None
+) -> Iterator[tuple[int, ImageUnit]]:
+    """Yield (index, image) for each index of `plan`; an image is (size_px, size_px) float32, nominally in [0, 1].
+
     Args:
         network: predicts eps or v from (x_t, timesteps), see `network.build_network`; already on `device`.
         sampler: the reverse process.
@@ -66,22 +84,14 @@ def sample_images(
         Cancelled, Stopping: from `progress`, within one denoising step.
     """
     network.eval()
-    indices, total = plan.indices, len(plan.indices)
+    (low, high), indices, total = plan.value_range, plan.indices, len(plan.indices)
     for start in range(0, total, plan.batch_size):
         batch = indices[start : start + plan.batch_size]
         generators = [Generator().manual_seed(derive_image_seed(plan.seed, index)) for index in batch]
         x_0 = denoise_batch(network, sampler, plan, generators, progress, device or torch.device("cpu"))
-        images_u8 = round_images(x_0[: len(batch)], plan.value_range)
+        images_unit = ((x_0[: len(batch)] - low) / (high - low)).squeeze(1).cpu().numpy()
         progress.update(start + len(batch), total)
-        yield from zip(batch, images_u8, strict=True)
-
-
-def round_images(x_0: Tensor, value_range: tuple[float, float]) -> ImageU8:
-    """`x_0`, (N, 1, H, W) float32 in `value_range`, as (N, H, W) uint8; values outside the range are clipped."""
-    low, high = value_range
-    levels = ((x_0 - low) / (high - low) * 255).round().clamp(0, 255)
-    images_u8: ImageU8 = levels.to(torch.uint8).squeeze(1).cpu().numpy()
-    return images_u8
+        yield from zip(batch, images_unit, strict=True)
 
 
 @torch.inference_mode()
@@ -95,19 +105,23 @@ def denoise_batch(
 ) -> Tensor:
     """x_0, (batch_size, 1, H, W) float32, of one batch; rows beyond the generators are padding."""
     shape = (plan.batch_size, 1, plan.size_px, plan.size_px)
-    x_t = _draw_noise(generators, shape).to(device)  # x_T ~ N(0, I)
-    for i, t in enumerate(sampler.timesteps):
-        progress.raise_if_cancelled()
-        predicted = network(x_t, torch.full((plan.batch_size,), t, device=device))
-        last = i == len(sampler) - 1
-        noise = _draw_noise(generators, shape).to(device) if sampler.noisy and not last else None
-        x_t = sampler.step(predicted, i, x_t, noise)
+    times = torch.tensor(sampler.timesteps, device=device)
+    x_t = _draw_noise(generators, shape, device)  # x_T ~ N(0, I)
+    bfloat16 = plan.precision == "bfloat16"
+    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):  # Around all steps: weights are cast once.
+        for i in range(len(sampler)):
+            progress.raise_if_cancelled()
+            predicted = network(x_t, times[i].expand(plan.batch_size)).float()
+            last = i == len(sampler) - 1
+            noise = _draw_noise(generators, shape, device) if sampler.noisy and not last else None
+            with torch.autocast(device.type, enabled=False):
+                x_t = sampler.step(predicted, i, x_t, noise)
     return x_t
 
 
-def _draw_noise(generators: list[Generator], shape: tuple[int, int, int, int]) -> Tensor:
+def _draw_noise(generators: list[Generator], shape: tuple[int, int, int, int], device: torch.device) -> Tensor:
     """Standard normal noise of `shape`, (N, 1, H, W) float32, row k from generator k and zeros where there is none."""
-    noise = torch.zeros(shape)
+    noise = torch.zeros(shape, pin_memory=device.type == "cuda")
     for row, generator in zip(noise, generators, strict=False):
         torch.randn(shape[1:], generator=generator, out=row)
-    return noise
+    return noise.to(device, non_blocking=True)  # From pinned memory a GPU takes it without holding up this thread.

@@ -14,9 +14,25 @@ def train(job_id: str, shard: int) -> bool:
     return run_shard(job_id, shard, finish=train_jobs.finish_training)
 
 
+@celery.task(name="diffusion.keep")
+def keep(job_id: str, shard: int) -> bool:
+    """Make a model of what a stopped training has learned."""
+    from services.generator import keep_jobs
+
+    return run_shard(job_id, shard, finish=keep_jobs.finish_keeping)
+
+
 @celery.task(name="diffusion.sample")
 def sample(job_id: str, shard: int) -> bool:
     """Draw one shard of a job's images, or put the set together."""
     from services.generator import sample_jobs
 
     return run_shard(job_id, shard, work=sample_jobs.draw_images, finish=sample_jobs.finish_generation)
+
+
+@celery.task(name="diffusion.regenerate")
+def regenerate(job_id: str, shard: int) -> bool:
+    """Draw one shard of the images again, or compare them."""
+    from services.generator import redraw_jobs, sample_jobs
+
+    return run_shard(job_id, shard, work=sample_jobs.draw_images, finish=redraw_jobs.finish_regeneration)

@@ -36,6 +36,8 @@ QUEUES = {
     "preprocess": "preprocess",
     "diffusion.train": "diffusion.train",
     "diffusion.sample": "diffusion.sample",
+    "diffusion.regenerate": "diffusion.sample",
+    "diffusion.calibrate": "diffusion.sample",
     "diffusion.keep": "diffusion.sample",
     "evaluate": "evaluate",
     "classifier.train": "classifier.train",

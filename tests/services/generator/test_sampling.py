@@ -5,11 +5,11 @@ from monai.inferers.inferer import DiffusionInferer
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from monai.networks.schedulers.ddpm import DDPMScheduler
 
+from services.generator.batches import scale_images
 from services.generator.images import ImageU8, decode_gray, encode_png, enlarge_image
 from services.generator.preset import SAMPLER_NAMES, SamplerName, ScheduleConfig, UNetConfig
 from services.generator.samplers import build_sampler
 from services.generator.sampling import SamplingPlan, denoise_batch, derive_image_seed, sample_images
-from services.generator.training import scale_images
 from shared.progress import Cancelled, NoProgress, Stopping
 from tests.services.generator.micro import PerfectPredictor, Recorder, draw_images, random_network
 

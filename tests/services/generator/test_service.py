@@ -148,7 +148,7 @@ def test_generated_images_do_not_depend_on_the_shards(
     assert first["warnings"] == []
     image = first["images"][3]
     expected = {"model": model.id, "sampler": "ddim", "steps": 3, "seed": 5, "size": 32, "batch_size": 2, "index": 3}
-    assert image["parameters"] == expected
+    assert image["parameters"] == {**expected, "precision": "float32", "guidance": 1.0, "output": "png"}
     image_u8 = decode_gray(objects.get_blob(image["sha256"]))
     assert image_u8.shape == (image["height"], image["width"]) == (32, 32)
     assert np.ptp(image_u8) > 0
@@ -177,7 +177,7 @@ def test_twins_are_named_in_the_manifest() -> None:
         ({"class": "glioma"}, "invalid_request", "n: Field required"),
         ({"class": "glioma", "n": 0}, "invalid_request", "greater than or equal to 1"),
         ({"class": "glioma", "n": 10_001}, "too_many_images", "at most 10000"),
-        ({"class": "glioma", "n": 1, "sampler": "euler"}, "invalid_request", "'ddpm' or 'ddim'"),
+        ({"class": "glioma", "n": 1, "sampler": "euler"}, "invalid_request", "'ddpm', 'ddim', 'dpm++' or 'unipc'"),
         ({"class": "glioma", "n": 1, "steps": 0}, "invalid_request", "steps"),
         ({"class": "glioma", "n": 1, "steps": 1001}, "invalid_request", "steps"),
         ({"class": "glioma", "n": 1, "seed": -1}, "invalid_request", "seed"),
