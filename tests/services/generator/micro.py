@@ -8,6 +8,7 @@ from services.generator.images import ImageU8
 from services.generator.network import NoisePredictor, build_network
 from services.generator.preset import Preset, ScheduleConfig, UNetConfig
 from shared.progress import Cancelled
+from shared.tumour import CLASS_ORDER
 
 MICRO = Preset(
     name="micro",
@@ -20,6 +21,12 @@ MICRO = Preset(
     epochs=3,
     ema_decay=0.9,
 )
+
+
+def conditional(preset: Preset) -> Preset:
+    """`preset` for one network that knows all four classes."""
+    unet = preset.unet.model_copy(update={"n_classes": len(CLASS_ORDER)})
+    return preset.model_copy(update={"unet": unet, "classes": CLASS_ORDER})
 
 
 def random_network(seed: int = 0, config: UNetConfig = MICRO.unet) -> NoisePredictor:
