@@ -1,8 +1,8 @@
 """Checkpoints: tensors and JSON facts as safetensors bytes. Nothing is ever unpickled, since a pickle runs code."""
 
 import json
-from collections.abc import Container, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final
 
 import safetensors.torch
 import torch
@@ -61,13 +61,6 @@ def read_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def write_weights(state: Mapping[str, Tensor], preset: Preset) -> bytes:
     """The weights of a network and the preset that builds it, as safetensors bytes."""
     return write_tensors(state, {"preset": preset.model_dump(mode="json")})
-
-
-def choose_weights(kinds: Container[str], keep: Literal["last", "best"]) -> str:
-    """Which set of a training's weights samples: the average where there is one, the best if wanted and measured."""
-    last = "average" if "average" in kinds else "raw"
-    best = f"best_{last}"
-    return best if keep == "best" and best in kinds else last
 
 
 def load_network(data: bytes, device: torch.device | None = None) -> tuple[nn.Module, Preset]:

@@ -39,6 +39,12 @@ class Measurement:
         return self.validation_loss if self.average_validation_loss is None else self.average_validation_loss
 
 
+def count_images(n_updates: int, preset: Preset, n_images: int) -> int:
+    """Images seen in `n_updates` updates, an image once for each epoch; the last batch of an epoch may be smaller."""
+    epochs, steps = divmod(n_updates, math.ceil(n_images / preset.batch_size))
+    return epochs * n_images + steps * preset.batch_size
+
+
 def mean_per_epoch(losses: Sequence[float], n_images: int, batch_size: int) -> list[float]:
     """Mean loss of each whole epoch, weighted by images, since the last batch may be smaller."""
     per_epoch = math.ceil(n_images / batch_size)

@@ -1,6 +1,6 @@
 """The learner: a network, its optimiser and the moving average of its weights; what one update changes."""
 
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,7 @@ from services.generator.network import build_network, training_dtype
 from services.generator.objective import Objective
 from services.generator.preset import Preset
 from services.generator.resume import ResumeState
-
-RAW: Final = "raw"
-AVERAGE: Final = "average"
+from services.generator.trained_model import AVERAGE, RAW
 
 
 class Learner:

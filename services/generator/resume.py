@@ -35,6 +35,7 @@ class ResumeState:
         losses: loss of each update done.
         measurements: what was measured between them.
         seconds: time spent in those updates.
+        precision: arithmetic of the network in those updates.
         scaler: state of the scaling of a float16 loss, else empty.
     """
 
@@ -43,6 +44,7 @@ class ResumeState:
     losses: list[Losses]
     measurements: list[Measurement]
     seconds: float
+    precision: str
     scaler: dict[str, Any] = field(default_factory=dict)
 
 
@@ -66,6 +68,7 @@ def write_resume(state: ResumeState, training_id: Mapping[str, Any]) -> bytes:
         "training": dict(training_id),
         "measurements": [asdict(measurement) for measurement in state.measurements],
         "seconds": state.seconds,
+        "precision": state.precision,
         "scaler": state.scaler,
     }
     return write_tensors(tensors, facts)
@@ -98,6 +101,7 @@ def read_resume(data: bytes, training_id: Mapping[str, Any] | None = None) -> Re
         losses=[Losses(*pair) for pair in tensors["losses"].tolist()],
         measurements=[Measurement(**measurement) for measurement in facts["measurements"]],
         seconds=float(facts["seconds"]),
+        precision=facts["precision"],
         scaler=facts["scaler"],
     )
 

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from services.generator.guidance import choose_class
 from services.generator.images import ImageU8, encode_png
 from services.generator.preset import Preset
 from services.generator.samplers import build_sampler
@@ -22,7 +23,13 @@ STEPS: Final = 20
 
 
 def draw_sheet(
-    network: nn.Module, weights: Mapping[str, Tensor], preset: Preset, *, seed: int, progress: Progress
+    network: nn.Module,
+    weights: Mapping[str, Tensor],
+    preset: Preset,
+    *,
+    seed: int,
+    progress: Progress,
+    dtype: torch.dtype = torch.float32,
 ) -> bytes:
     """A PNG of samples from `network` with `weights`, side by side without a gap; one row for each class it knows.
 
@@ -37,11 +44,12 @@ def draw_sheet(
     drawer.load_state_dict(dict(weights))
     sampler = "ddim" if preset.sampler == "ddpm" else preset.sampler
     steps = min(STEPS, preset.schedule.train_steps)
+    precision: Literal["float32", "bfloat16"] = "bfloat16" if dtype == torch.bfloat16 else "float32"
     rows = []
-    for number in range(max(1, len(preset.classes))):
+    for tumour_class in preset.classes or (None,):
         n = COLUMNS if preset.classes else IMAGES_PER_SHEET
-        plan = SamplingPlan(preset.size_px, preset.value_range, seed, range(n), n)
-        told = _Told(drawer, number) if preset.classes else drawer
+        plan = SamplingPlan(preset.size_px, preset.value_range, seed, range(n), n, precision)
+        told = choose_class(drawer, preset, tumour_class, preset.guidance) if tumour_class else drawer
         built = build_sampler(sampler, steps, preset.schedule)
         quiet = _Quiet(progress)
         images = [image_u8 for _, image_u8 in sample_images(told, built, plan, progress=quiet, device=device)]
@@ -57,19 +65,6 @@ def arrange_images(images_u8: ImageU8, columns: int) -> ImageU8:
     padded[:n_images] = images_u8
     grid = padded.reshape(rows, columns, height, width).transpose(0, 2, 1, 3)
     return np.ascontiguousarray(grid.reshape(rows * height, columns * width))
-
-
-class _Told(nn.Module):
-    """A class-conditional network that is told one class for every image."""
-
-    def __init__(self, network: nn.Module, number: int) -> None:
-        super().__init__()
-        self._network, self._number = network, number
-
-    def forward(self, x_t: Tensor, timesteps: Tensor) -> Tensor:
-        classes = torch.full_like(timesteps, self._number)
-        predicted: Tensor = self._network(x_t, timesteps, classes)
-        return predicted
 
 
 class _Quiet:

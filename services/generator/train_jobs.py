@@ -23,7 +23,7 @@ from shared.logs import get_log
 from shared.tumour import CLASS_ORDER, TumourClass
 
 if TYPE_CHECKING:
-    from services.generator.training import TrainedModel
+    from services.generator.trained_model import TrainedModel
 
 log = get_log(__name__)
 

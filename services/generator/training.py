@@ -9,28 +9,25 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from torch import Tensor
 
 from services.generator.batches import Batch, Batches
-from services.generator.checkpoints import choose_weights
-from services.generator.curves import Losses, Measurement, stopped_improving, write_curves
+from services.generator.curves import Losses, Measurement, count_images, stopped_improving, write_curves
 from services.generator.images import check_images
-from services.generator.learner import AVERAGE, RAW, Learner
-from services.generator.network import choose_device, count_parameters
+from services.generator.learner import Learner
+from services.generator.network import choose_device
 from services.generator.preset import Preset
 from services.generator.resume import ResumeState, fingerprint_data, read_resume, write_resume
 from services.generator.sheets import draw_sheet
+from services.generator.trained_model import AVERAGE, BEST, RAW, TrainedModel
 from services.generator.training_data import TrainingData
 from shared.errors import InvalidInput
 from shared.progress import Cancelled, Progress, Stopping
 
 SAVE_EVERY_S: Final = 60.0
 CURVES: Final = "curves.json"
-BEST: Final = "best_"
-"""Before `raw` or `average`: those weights when their validation loss was lowest."""
 
 SaveResume = Callable[[bytes], None]
 Publish = Callable[[str, bytes], None]
@@ -38,32 +35,6 @@ Publish = Callable[[str, bytes], None]
 
 class TrainingDiverged(InvalidInput):
     """The loss stopped being a number."""
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """What a training ends with.
-
-    Args:
-        weights: sets of weights: `raw` after the last update, `average`, and of both the best, `best_raw` and
-            `best_average`, as far as the preset has them made.
-        chosen: the name of the set to sample with.
-        curves: see `curves.write_curves`.
-        n_updates: updates made; fewer than planned if `patience` ended the training.
-        seconds: time spent in updates, over all resumed parts.
-        images_per_s: images seen per second of that.
-        precision: arithmetic of the network, for example `bfloat16` (autocast).
-        n_parameters: numbers adjusted.
-    """
-
-    weights: dict[str, dict[str, Tensor]]
-    chosen: str
-    curves: dict[str, Any]
-    n_updates: int
-    seconds: float
-    images_per_s: float
-    precision: str
-    n_parameters: int
 
 
 def forget_file(name: str, data: bytes) -> None:
@@ -168,39 +139,28 @@ class _Run:
 
     def bundle(self) -> bytes:
         """The resume bundle of this moment."""
-        best = {BEST + kind: weights for kind, weights in self._best.items()}
-        state = ResumeState(
-            weights=self._learner.weights() | best,
-            optimizer=self._learner.optimizer_state(),
-            losses=self._losses,
-            measurements=self._measurements,
-            seconds=self._seconds,
-            scaler=self._learner.scaler_state(),
-        )
-        return write_resume(state, self._id)
+        return write_resume(self._state(), self._id)
 
     def restore(self, data: bytes) -> None:
         """Become what `bundle` stored."""
         state = read_resume(data, self._id)
         self._learner.restore(state)
-        self._best = {
-            kind.removeprefix(BEST): weights for kind, weights in state.weights.items() if kind.startswith(BEST)
-        }
+        self._best = {kind: weights for kind, weights in state.weights.items() if kind.startswith(BEST)}
         self._losses, self._measurements, self._seconds = state.losses, state.measurements, state.seconds
 
     def result(self) -> TrainedModel:
         """What is kept of the finished training."""
-        best = {BEST + kind: weights for kind, weights in self._best.items()}
-        sets = self._learner.weights() | best
-        return TrainedModel(
-            weights={kind: {name: t.cpu() for name, t in weights.items()} for kind, weights in sets.items()},
-            chosen=choose_weights(sets, self._preset.keep),
-            curves=self._curves(),
-            n_updates=len(self._losses),
+        return TrainedModel.of_state(self._state(), self._preset, self._batches.n_images)
+
+    def _state(self) -> ResumeState:
+        return ResumeState(
+            weights=self._learner.weights() | self._best,
+            optimizer=self._learner.optimizer_state(),
+            losses=self._losses,
+            measurements=self._measurements,
             seconds=self._seconds,
-            images_per_s=self._images_per_s(),
             precision=str(self._learner.dtype).removeprefix("torch."),
-            n_parameters=count_parameters(self._learner.network),
+            scaler=self._learner.scaler_state(),
         )
 
     def _look_back(self, epoch: int) -> None:
@@ -214,6 +174,7 @@ class _Run:
                 preset,
                 seed=self._seed,
                 progress=self._progress,
+                dtype=self._learner.dtype,
             )
             self._publish(f"samples_epoch_{epoch:04d}.png", sheet)
         measured = bool(self._measurements) and self._measurements[-1].epoch == epoch
@@ -236,7 +197,7 @@ class _Run:
         before = [(m.validation_loss, m.average_validation_loss) for m in self._measurements]
         for number, kind in enumerate((RAW, AVERAGE)):
             if kind in sets and all(losses[kind] < loss for pair in before if (loss := pair[number]) is not None):
-                self._best[kind] = {name: tensor.to("cpu", copy=True) for name, tensor in sets[kind].items()}
+                self._best[BEST + kind] = {name: t.to("cpu", copy=True) for name, t in sets[kind].items()}
         self._progress.note(validation_loss=round(losses.get(AVERAGE, losses[RAW]), 6))
         return measurement
 
@@ -245,6 +206,4 @@ class _Run:
 
     def _images_per_s(self) -> float:
         """Images seen per second of updates, over all resumed parts."""
-        epochs, steps = divmod(len(self._losses), self._batches.per_epoch)
-        n_images = epochs * self._batches.n_images + steps * self._preset.batch_size
-        return n_images / max(self._seconds, 1e-9)
+        return count_images(len(self._losses), self._preset, self._batches.n_images) / max(self._seconds, 1e-9)

@@ -14,7 +14,9 @@ def state(**more: dict[str, torch.Tensor]) -> ResumeState:
     moments = [{"step": torch.tensor(2.0), "exp_avg": torch.full((2,), float(number))} for number in range(12)]
     weights = {"raw": {"a.b": torch.randn(2)}, **more}
     measurements = [Measurement(1, 3.5, 0.5), Measurement(2, 3.25, 1 / 3, 0.1)]
-    return ResumeState(weights, moments, [Losses(0.1, 0.01), Losses(1 / 3, 0.5)], measurements, 7.25, {"scale": 2.0})
+    return ResumeState(
+        weights, moments, [Losses(0.1, 0.01), Losses(1 / 3, 0.5)], measurements, 7.25, "float16", {"scale": 2.0}
+    )
 
 
 @pytest.mark.parametrize("more", [{}, {"average": {"a.b": torch.ones(2)}, "best_raw": {"a.b": torch.zeros(2)}}])
@@ -25,7 +27,7 @@ def test_a_bundle_gives_back_all_it_was_given(more: dict[str, dict[str, torch.Te
     for kind, weights in written.weights.items():
         assert torch.equal(read.weights[kind]["a.b"], weights["a.b"])
     assert [int(moments["exp_avg"][0]) for moments in read.optimizer] == list(range(12))
-    for name in ("losses", "measurements", "seconds", "scaler"):
+    for name in ("losses", "measurements", "seconds", "precision", "scaler"):
         assert getattr(read, name) == getattr(written, name)
 
 
