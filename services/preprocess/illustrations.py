@@ -1,6 +1,6 @@
 """The stage of a preprocessing job that draws the report's figures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from services.preprocess.findings import Example, MatchPicture, Pictures
 from services.preprocess.intensity import count_levels
 from services.preprocess.outcome import Outcome, read_outcome
 from services.preprocess.report import build_report
-from services.preprocess.sources import read_blob
+from services.preprocess.sources import get_result, read_blob
 from shared.jobs.runner import Execution
 from shared.tumour import Split
 
@@ -41,19 +41,13 @@ def _gather_pictures(execution: Execution, outcome: Outcome, *, with_images: boo
     def pixels(name: str) -> NDArray[np.uint8]:
         return read_blob(execution, sha256[name]).pixels_u8
 
-    training = [image for image in images if image["split"] != Split.TESTING]
-    before: dict[str, NDArray[np.integer]] = {}
-    after: dict[str, NDArray[np.integer]] = {}
-    for tumour_class in sorted({image["class"] or UNKNOWN for image in training}):
-        members = {image["source"]: image for image in training if (image["class"] or UNKNOWN) == tumour_class}
-        drawn = sorted(draw_subset(list(members), _N_LEVELS, findings.recipe.seed, "levels"))
-        before[tumour_class] = np.stack([count_levels(pixels(name)) for name in drawn])
-        after[tumour_class] = np.stack(
-            [count_levels(read_blob(execution, members[name]["sha256"]).pixels_u8) for name in drawn]
-        )
-        execution.progress.raise_if_cancelled()
+    levels = get_result(execution, "levels")
+    drawn = names_for_levels(
+        [(image["source"], image["class"], image["split"]) for image in images], findings.recipe.seed
+    )
+    before = {name: np.array([levels[source] for source in sources]) for name, sources in drawn.items()}
     if not with_images:
-        return Pictures([], [], [], before, after)
+        return Pictures([], [], [], before, _levels_after(execution, images, drawn))
     leaks = [
         MatchPicture(
             f"{leak.testing} | {leak.training}",
@@ -63,7 +57,36 @@ def _gather_pictures(execution: Execution, outcome: Outcome, *, with_images: boo
         )
         for leak in _spread(sorted(findings.leaks, key=lambda leak: (leak.mirror, -(leak.correlation or 0))), _N_LEAKS)
     ]
-    return Pictures(_examples(execution, images, pixels), leaks, _conflicts(findings.copies, pixels), before, after)
+    return Pictures(_examples(execution, images, pixels), leaks, _conflicts(findings.copies, pixels), before, {})
+
+
+def names_for_levels(images: Iterable[tuple[str, str | None, str | None]], seed: int) -> dict[str, list[str]]:
+    """By class, the images whose gray levels are shown.
+
+    Args:
+        images: name, class and split of each image that is kept; those of Testing are not shown.
+        seed: the recipe's.
+    """
+    members: dict[str, list[str]] = {}
+    for name, tumour_class, split in images:
+        if split != Split.TESTING:
+            members.setdefault(tumour_class or UNKNOWN, []).append(name)
+    return {
+        tumour_class: sorted(draw_subset(names, _N_LEVELS, seed, "levels"))
+        for tumour_class, names in sorted(members.items())
+    }
+
+
+def _levels_after(
+    execution: Execution, images: Sequence[dict[str, Any]], drawn: dict[str, list[str]]
+) -> dict[str, NDArray[np.integer]]:
+    """(n, 256) pixels at each gray level of the prepared images, by class."""
+    sha256 = {image["source"]: image["sha256"] for image in images}
+    after: dict[str, NDArray[np.integer]] = {}
+    for tumour_class, names in drawn.items():
+        after[tumour_class] = np.stack([count_levels(read_blob(execution, sha256[name]).pixels_u8) for name in names])
+        execution.progress.raise_if_cancelled()
+    return after
 
 
 def _spread(items: Sequence[Any], n: int) -> list[Any]:

@@ -6,35 +6,31 @@ A shard leaves its findings in a blob and only that blob's hash in its row.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
-
-import cv2
+from typing import Any
 
 from services.preprocess.analysis import Measurement, measure
 from services.preprocess.draws import Draw
 from services.preprocess.duplicates import HashedImage, find_copies
 from services.preprocess.features import FeatureTable, ImageFeatures, describe, pack, unpack
-from services.preprocess.illustrations import illustrate_shard
+from services.preprocess.illustrations import illustrate_shard, names_for_levels
 from services.preprocess.near_duplicates import NearPair, find_near_pairs
-from services.preprocess.pipeline import encode_image, prepare_pixels
 from services.preprocess.plan import Plan, Planned, follow_record, make_plan, references_for
 from services.preprocess.planes import PlaneResult, assign_planes
+from services.preprocess.preparation import prepare_shard
 from services.preprocess.reading import READING_ERRORS
 from services.preprocess.recipe import Recipe
 from services.preprocess.selection import Drop, pairs_that_count, refuse_conflicts, search_rule
 from services.preprocess.service import ILLUSTRATE, MEASURE, PREPARE, SELECT
-from services.preprocess.settings import get_preprocess_settings
-from services.preprocess.sources import get_json, get_result, put_json, raw_images, read_blob
+from services.preprocess.sources import get_json, put_json, raw_images, read_blob
+from services.preprocess.threads import in_threads
 from shared.errors import InvalidInput
 from shared.jobs.runner import Execution
 
 FROM_FILE = "file"
 """The `plane_source` of an image whose file said in which plane it lies."""
-T = TypeVar("T")
 
 
 class TooManyUnreadable(InvalidInput):
@@ -57,7 +53,10 @@ def measure_shard(execution: Execution) -> dict[str, Any]:
     measured: list[dict[str, Any]] = []
     features: list[ImageFeatures] = []
     unreadable: list[dict[str, str]] = []
-    for image, result in zip(images, _in_threads(execution, images, _measure_one), strict=True):
+    results = in_threads(
+        execution, [[image] for image in images], lambda batch: [_measure_one(execution, *batch)], len(images)
+    )
+    for image, result in zip(images, results, strict=True):
         if isinstance(result, Drop):
             unreadable.append(asdict(result))
             continue
@@ -116,6 +115,8 @@ def select_shard(execution: Execution) -> dict[str, Any]:
             "`size_rule: pad_square` keeps images that are not square."
         )
     histograms = dict(zip((image.name for image in images), table.histograms, strict=True))
+    seen = [(planned.image.name, planned.image.tumour_class, planned.image.split) for planned in plan.kept]
+    shown = [name for names in names_for_levels(seen, recipe.seed).values() for name in names]
     facts = {image["measurement"]["name"]: image for part in parts for image in part["images"]}
     kept = [_kept_record(planned, facts[planned.image.name]) for planned in plan.kept]
     resolved = _with_references(recipe, plan, histograms)
@@ -129,6 +130,7 @@ def select_shard(execution: Execution) -> dict[str, Any]:
     return {
         "plan": put_json(execution, {"recipe": resolved.model_dump(mode="json"), "kept": kept}),
         "findings": put_json(execution, findings),
+        "levels": put_json(execution, {name: histograms[name].tolist() for name in shown}),
     }
 
 
@@ -215,48 +217,3 @@ def _check_share(unreadable: Sequence[dict[str, str]], n_images: int, allowed: f
         f"First: {first}",
         unreadable=unreadable[:100],
     )
-
-
-def prepare_shard(execution: Execution) -> dict[str, Any]:
-    """Prepare and store this shard's share of the images that stay: every so manieth of them."""
-    plan = get_result(execution, "plan")
-    recipe = Recipe.parse(plan["recipe"])
-    images = plan["kept"][execution.spec["part"] :: execution.spec["parts"]]
-
-    def prepare_one(execution: Execution, image: dict[str, Any]) -> dict[str, Any]:
-        pixels_u8 = read_blob(execution, image["sha256"]).pixels_u8
-        result = prepare_pixels(pixels_u8, recipe, Draw(**image["draw"]), image["class"])
-        sha256 = execution.objects.put_blob(encode_image(result.pixels_u8, recipe))
-        parameters = {**result.parameters, "file": image["file"]}
-        return {
-            "source": image["name"], "source_sha256": image["sha256"], "sha256": sha256, "parameters": parameters
-        }  # fmt: skip
-
-    prepared = _in_threads(execution, images, prepare_one, execution.spec["quota"])
-    # The hashes stand in the row too, where the garbage collector looks for what is needed.
-    return {"prepared": put_json(execution, prepared), "images": [image["sha256"] for image in prepared]}
-
-
-def _in_threads(
-    execution: Execution,
-    images: Sequence[dict[str, Any]],
-    work: Callable[[Execution, dict[str, Any]], T],
-    quota: int | None = None,
-) -> list[T]:
-    """What `work` makes of each image, in order; progress counts images, scaled to `quota` if one is given."""
-    from threadpoolctl import threadpool_limits
-
-    cv2.setNumThreads(1)  # the pool below is the parallelism; the libraries' own threads would only compete with it
-    quota = len(images) if quota is None else quota
-    results: list[T] = []
-    pool = ThreadPoolExecutor(get_preprocess_settings().threads)
-    with threadpool_limits(1):
-        try:
-            for done, result in enumerate(pool.map(lambda image: work(execution, image), images), start=1):
-                results.append(result)
-                execution.progress.update(done * quota // len(images), quota)
-                execution.progress.raise_if_cancelled()
-        finally:
-            pool.shutdown(cancel_futures=True)
-    execution.progress.update(quota, quota)
-    return results

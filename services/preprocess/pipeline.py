@@ -35,7 +35,12 @@ class PreparedImage:
 
 
 def prepare_pixels(
-    pixels_u8: NDArray[np.uint8], recipe: Recipe, draw: Draw = NO_DRAW, tumour_class: str | None = None
+    pixels_u8: NDArray[np.uint8],
+    recipe: Recipe,
+    draw: Draw = NO_DRAW,
+    tumour_class: str | None = None,
+    *,
+    turned: bool = False,
 ) -> PreparedImage:
     """The image turned as drawn, its levels adjusted, square and at the recipe's size.
 
@@ -47,10 +52,11 @@ def prepare_pixels(
         recipe: what to do.
         draw: what chance does to this image.
         tumour_class: its class, for histogram matching by class; None uses the pooled reference.
+        turned: whether the pixels are rotated already, together with others; see `rotation`.
     """
     height, width = pixels_u8.shape
     parameters: dict[str, Any] = {"native_width": width, "native_height": height, **draw.record()}
-    if draw.rotation_deg:
+    if draw.rotation_deg and not turned:
         pixels_u8 = rotate(pixels_u8, draw.rotation_deg)
     if draw.flip_horizontal or draw.flip_vertical:
         pixels_u8 = mirror(pixels_u8, horizontal=draw.flip_horizontal, vertical=draw.flip_vertical)
