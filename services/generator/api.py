@@ -2,26 +2,22 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from fastapi import APIRouter, Depends, File, Query, UploadFile
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
 
-from services.generator import keep_jobs, redraw_jobs, sample_jobs, train_jobs
-from services.generator.outputs import Output
-from services.generator.preset import MAX_SIZE_PX, SamplerName
+from services.generator import calibrate_jobs, import_jobs, keep_jobs, redraw_jobs, sample_jobs, train_jobs
+from services.generator.preset import MAX_SIZE_PX
 from services.generator.preset_fields import describe_fields
-from services.generator.recipe import Quality, SamplingPrecision, SamplingWishes
+from services.generator.recipe import SamplingWishes
+from services.generator.requests import CalibrationRequest, GenerationRequest, RegenerationRequest, Seed
 from shared.app import caller, create_service_app
 from shared.jobs.submission import Caller
-from shared.texts import Identifier, ImageName, Name, Reason
+from shared.texts import Identifier, Name, Reason
 from shared.tumour import TumourClass
-
-MAX_SEED = 2**53 - 1
-"""The largest seed that every JSON reader keeps exactly."""
 
 router = APIRouter()
 CallerDependency = Annotated[Caller, Depends(caller)]
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 class TrainingRequest(BaseModel):
@@ -74,79 +70,6 @@ class KeepingRequest(BaseModel):
     name: Name | None = Field(None, description="A name for people.")
 
 
-class GenerationRequest(BaseModel):
-    """What to generate, and how; fields left out follow the model's preset."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    tumour_class: TumourClass = Field(alias="class", description="The class to generate.", examples=["glioma"])
-    n: int = Field(ge=1, description="How many images.", examples=[600])
-    model: Identifier | None = Field(
-        None, description="Id of a diffusion model; your newest that draws the class if left out."
-    )
-    quality: Quality | None = Field(
-        None,
-        description="In place of `sampler` and `steps`: `fast`, `balanced`, or `study` (`ddpm`, all steps). The first "
-        "two are what the newest `POST /models/{id}/calibrate` chose; without one, `dpm++` in 10 or 25 steps.",
-    )
-    sampler: SamplerName | None = Field(
-        None, description="`dpm++` or `unipc` (some 20 steps), `ddim` (some 50) or `ddpm` (the study's, 1000 steps)."
-    )
-    steps: int | None = Field(None, ge=1, le=1000, description="Denoising steps for each image.")
-    guidance: float | None = Field(
-        None,
-        ge=1,
-        le=20,
-        description="Classifier-free guidance of a class-conditional model: 1 is none, more keeps nearer to the class.",
-    )
-    precision: SamplingPrecision | None = Field(
-        None,
-        description="Arithmetic of the network; if left out, `bfloat16` for a model trained in it, else `float32`.",
-    )
-    seed: Seed | None = Field(None, description="Same seed, same images; one is drawn and recorded if left out.")
-    output: Output | None = Field(
-        None,
-        description="`png`, upright gray PNGs, or `study`, as the study saved them: mirrored left-right, enlarged to "
-        "twice the network's size, JPEG of quality 75.",
-    )
-    size: int | None = Field(
-        None,
-        ge=8,
-        le=1024,
-        description="Side of the PNGs, pixels; larger than the network's means cubic enlargement.",
-    )
-    batch_size: int | None = Field(
-        None,
-        ge=1,
-        le=256,
-        description="Images the network sees at once; another value may change a pixel, in `float32` by one gray level "
-        "of 255.",
-    )
-    extend: Identifier | None = Field(
-        None,
-        description="Id of a generated set: the new one begins with its images, untouched, and goes on to `n` by its "
-        "recipe. Other fields must agree with that recipe or be left out.",
-    )
-    shard_size: int | None = Field(None, ge=1, le=1024, description="Images that one worker takes at a time.")
-    name: Name | None = Field(None, description="A name for people.")
-
-    @field_validator("sampler", mode="before")
-    @classmethod
-    def _read_plus(cls, value: object) -> object:
-        """`?sampler=dpm++` arrives with spaces where an unescaped plus was."""
-        return value.replace(" ", "+") if isinstance(value, str) else value
-
-
-class RegenerationRequest(BaseModel):
-    """Which images to draw again."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    images: list[ImageName] = Field(
-        min_length=1, max_length=1000, description="Names in the set.", examples=[["glioma/glioma_0124.png"]]
-    )
-
-
 @router.post("/models/diffusion", status_code=202, tags=["models"])
 def train_diffusion_model(request: TrainingRequest, caller: CallerDependency) -> JSONResponse:
     """Train a diffusion model on the images of one class, or one class-conditional model on those of several.
@@ -177,6 +100,48 @@ def keep_diffusion_model(request: KeepingRequest, caller: CallerDependency) -> J
     return keep_jobs.start_keeping(caller, request.job, request.name).response()
 
 
+@router.post("/models/import", status_code=202, tags=["models"])
+def import_diffusion_model(
+    caller: CallerDependency,
+    file: Annotated[UploadFile, File(description="The state dict as a safetensors file.")],
+    preset: Annotated[Identifier, Query(description="The preset whose network it is.", examples=["study"])],
+    tumour_class: Annotated[
+        TumourClass | None, Query(alias="class", description="What it draws; left out for a class-conditional one.")
+    ] = None,
+    config: Annotated[
+        str | None,
+        Query(
+            max_length=20_000,
+            description="JSON of the preset's fields that differ, `unet`, `schedule`, `value_range`, `size_px`, "
+            "`transpose` and `classes` among them; the `preset` of an export's config.json is one.",
+            examples=['{"schedule": {"prediction": "v_prediction"}}'],
+        ),
+    ] = None,
+    name: Annotated[Name | None, Query(description="A name for people.")] = None,
+) -> JSONResponse:
+    """Make a diffusion model of weights that were trained elsewhere.
+
+    The file holds the state dict of MONAI's `DiffusionModelUNet`, of MONAI 1.4 and later or of the older package
+    monai-generative, whose names are translated. A pickle (`.pt`, `.pth`, `.ckpt`) is refused, since it can run code
+    when opened; the error says how to convert it. The job fails with `tensors_do_not_fit`, naming the first of them,
+    when tensors are missing, left over or misshapen, and with `weights_not_finite` for NaN.
+    """
+    wishes = import_jobs.ImportWishes(preset, tumour_class, config, name)
+    return import_jobs.start_import(caller, file.file, file.filename or "", wishes).response()
+
+
+@router.get("/models/{model_id}/export", response_class=StreamingResponse, tags=["models"])
+def export_diffusion_model(model_id: Identifier, caller: CallerDependency) -> StreamingResponse:
+    """A diffusion model as a zip that MONAI can use without this platform.
+
+    It holds `weights.safetensors` under MONAI's own names, `config.json` with the arguments of its network and its
+    scheduler, `sample.py`, which draws an image with them, and `README.txt`.
+    """
+    headers = {"Content-Disposition": f'attachment; filename="{model_id}.zip"'}
+    archive = import_jobs.stream_export(caller.owner, model_id)
+    return StreamingResponse(archive, media_type="application/zip", headers=headers)
+
+
 @router.post("/generate", status_code=202, tags=["generate"])
 def generate_images(request: Annotated[GenerationRequest, Query()], caller: CallerDependency) -> JSONResponse:
     """Generate n synthetic MRIs of a tumour class, as a new image set.
@@ -195,6 +160,20 @@ def generate_images(request: Annotated[GenerationRequest, Query()], caller: Call
         extend=request.extend,
         shard_size=request.shard_size,
         name=request.name,
+    ).response()
+
+
+@router.post("/models/{model}/calibrate", status_code=202, tags=["models"])
+def calibrate_model(model: Identifier, request: CalibrationRequest, caller: CallerDependency) -> JSONResponse:
+    """Measure quality against seconds for the samplers of a diffusion model.
+
+    The report has a curve: for each sampler and number of steps the seconds an image takes, and the Fréchet distance of
+    the drawn images from the model's training images in a small space of coarse shape and graininess, beside that of
+    real images from real ones. `quality=fast` and `balanced` of `POST /generate` then take the cheapest setting within
+    50 % and 10 % of the best. The distance compares samplers of one model; it is no FID.
+    """
+    return calibrate_jobs.start_calibration(
+        caller, model, n=request.n, seed=request.seed, max_seconds=request.max_seconds, settings=request.settings
     ).response()
 
 

@@ -32,7 +32,7 @@ class StudySizeFixed(InvalidInput):
 
 
 class GuidanceNeedsClasses(InvalidInput):
-    """Guidance is between a class and none, and the network knows one class only."""
+    """Guidance leads from no class to one, and the network was not trained on both."""
 
 
 class QualityOrSampler(InvalidInput):
@@ -103,10 +103,10 @@ def resolve_recipe(
     if steps > preset.schedule.train_steps:
         trained = preset.schedule.train_steps
         raise TooManySteps(f"steps is {steps}; model {model_id} was trained on {trained} steps.", maximum=trained)
-    if wishes.guidance not in (None, 1) and not preset.classes:
+    if wishes.guidance not in (None, 1) and not (preset.classes and preset.class_dropout):
+        reason = "knows one class only" if not preset.classes else "never learned without a class (class_dropout 0)"
         raise GuidanceNeedsClasses(
-            f"guidance is {wishes.guidance:g}, but model {model_id} knows one class only; leave guidance out, or name "
-            "a class-conditional model."
+            f"guidance is {wishes.guidance:g}, but model {model_id} {reason}; leave it out or name another model."
         )
     return SamplingRecipe(
         model=model_id,

@@ -32,5 +32,6 @@ def to_study_jpeg(image: NDArray[np.float32] | NDArray[np.uint8]) -> bytes:
     enlarged = ndimage.zoom(turned, ENLARGEMENT)
     levels = np.clip(np.floor(enlarged * _N_LEVELS), 0, _N_LEVELS - 1).astype(np.uint8)
     stream = io.BytesIO()
-    Image.fromarray(_GRAYS[levels]).convert("RGB").save(stream, "JPEG", quality=_QUALITY, subsampling=2, dpi=(_DPI, _DPI))
+    rgb = Image.fromarray(_GRAYS[levels]).convert("RGB")
+    rgb.save(stream, "JPEG", quality=_QUALITY, subsampling=2, dpi=(_DPI, _DPI))
     return stream.getvalue()

@@ -22,6 +22,14 @@ def keep(job_id: str, shard: int) -> bool:
     return run_shard(job_id, shard, finish=keep_jobs.finish_keeping)
 
 
+@celery.task(name="diffusion.import")
+def take_in(job_id: str, shard: int) -> bool:
+    """Make a model of weights that came from elsewhere."""
+    from services.generator import import_jobs
+
+    return run_shard(job_id, shard, finish=import_jobs.finish_import)
+
+
 @celery.task(name="diffusion.sample")
 def sample(job_id: str, shard: int) -> bool:
     """Draw one shard of a job's images, or put the set together."""
@@ -36,3 +44,11 @@ def regenerate(job_id: str, shard: int) -> bool:
     from services.generator import redraw_jobs, sample_jobs
 
     return run_shard(job_id, shard, work=sample_jobs.draw_images, finish=redraw_jobs.finish_regeneration)
+
+
+@celery.task(name="diffusion.calibrate")
+def calibrate(job_id: str, shard: int) -> bool:
+    """Measure one setting of a model's samplers, or put the report together."""
+    from services.generator import calibrate_jobs
+
+    return run_shard(job_id, shard, work=calibrate_jobs.measure_setting, finish=calibrate_jobs.finish_calibration)
