@@ -71,12 +71,9 @@ def start_calibration(
         settings = [*usual, Setting(sampler="ddpm", steps=trained)]
     if any(setting.steps > trained for setting in settings):
         raise TooManySteps(f"Model {model.id} was trained on {trained} steps; ask for no more.", maximum=trained)
-    recipe = resolve_recipe(
-        preset,
-        model.id,
-        SamplingWishes(seed=seed, quality="study"),
-        trained_precision=manifest.get("card", {}).get("precision"),
-    )
+    wishes = SamplingWishes(seed=seed, quality="study")  # Each part has a sampler and steps of its own.
+    precision = manifest.get("card", {}).get("precision")
+    recipe = resolve_recipe(preset, model.id, wishes, trained_precision=precision)
     request = {
         "model": model.id,
         "classes": [str(tumour_class) for tumour_class in list_classes(model)],

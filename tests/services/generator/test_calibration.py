@@ -19,7 +19,7 @@ from tests.services.generator.test_generation import keep, post
 from tests.services.generator.test_service import TEAM, Door, client, keep_image_set
 
 __all__ = ["client"]  # a fixture
-SHORT = MICRO.model_copy(update={"schedule": ScheduleConfig(train_steps=20), "sampler_steps": 5})
+SHORT = MICRO.model_copy(update={"schedule": ScheduleConfig(train_steps=10), "sampler_steps": 5})
 
 
 def point(sampler: SamplerName, steps: int, seconds: float, distance: float) -> Point:
@@ -86,14 +86,14 @@ def test_a_calibration_is_what_quality_goes_by(
     client: Door, artifacts: ArtifactStore, objects: ObjectStore, jobs: JobStore, preset: Preset
 ) -> None:
     model = keep_trained(artifacts, objects, preset)
-    settings = [{"sampler": "dpm++", "steps": 3}, {"sampler": "unipc", "steps": 4}, {"sampler": "ddpm", "steps": 20}]
+    settings = [{"sampler": "dpm++", "steps": 3}, {"sampler": "unipc", "steps": 4}, {"sampler": "ddpm", "steps": 10}]
     job = post(client, f"/models/{model.id}/calibrate", json={"n": 32, "settings": settings})
     report, manifest = calibrate(artifacts, jobs, job)
     assert report.kind == "calibration"
     assert manifest["parents"][0] == model.id
     assert set(manifest["objects"]) == {"chart.png", "table.csv", "samples.png"}
     curve = manifest["report"]
-    assert [(each["sampler"], each["steps"]) for each in curve["points"]] == [("dpm++", 3), ("unipc", 4), ("ddpm", 20)]
+    assert [(each["sampler"], each["steps"]) for each in curve["points"]] == [("dpm++", 3), ("unipc", 4), ("ddpm", 10)]
     assert all(each["seconds_per_image"] > 0 and each["distance"] > 0 for each in curve["points"])
     assert curve["real_floor"] > 0
     for quality in ("fast", "balanced", "study"):
@@ -121,7 +121,7 @@ def test_what_takes_too_long_is_skipped_and_said(
 @pytest.mark.services
 def test_a_calibration_that_cannot_be_is_refused(client: Door, artifacts: ArtifactStore, objects: ObjectStore) -> None:
     imported, model = keep(artifacts, objects, SHORT), keep_trained(artifacts, objects, SHORT)
-    steps = [{"sampler": "ddim", "steps": 21}]
+    steps = [{"sampler": "ddim", "steps": 11}]
     for model_id, request, code in (
         (imported.id, {}, "no_training_images"),
         ("mdl-none", {}, "model_not_found"),
@@ -131,4 +131,4 @@ def test_a_calibration_that_cannot_be_is_refused(client: Door, artifacts: Artifa
     ):
         assert client.post(f"/models/{model_id}/calibrate", json=request).json()["code"] == code
     usual = post(client, f"/models/{model.id}/calibrate", json={})
-    assert usual["progress"]["total"] == 64 * (5 + 5 + 2 + 1)  # of the grid, what 20 training steps allow; and ddpm
+    assert usual["progress"]["total"] == 64 * (3 + 3 + 1 + 1)  # of the grid, what 10 training steps allow; and ddpm
