@@ -60,6 +60,8 @@ FORWARDED: Final = (
     Forwarded("POST", "/generate", "generator"),
     Forwarded("POST", "/image-sets/{image_set}/regenerate", "generator"),
     Forwarded("POST", "/models/{model}/calibrate", "generator"),
+    Forwarded("POST", "/models/import", "generator", timeout_s=900.0, limit="upload_max_bytes"),
+    Forwarded("GET", "/models/{model_id}/export", "generator"),
     Forwarded("POST", "/evaluate", "evaluator"),
     Forwarded("POST", "/models/classifier", "classifier"),
     Forwarded("POST", "/scenarios", "classifier"),

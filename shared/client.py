@@ -7,6 +7,7 @@
 A call returns the JSON of its answer, or raises `ApiProblem`.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -242,6 +243,17 @@ class SynthMRI:
     def model(self, model: str) -> Json:
         """One model card."""
         return _json(self._transport.get(f"/models/{model}"))
+
+    def import_model(self, file: Path, preset: str, *, report: Report | None = None, **fields: Any) -> Json:
+        """The job that makes a model of a safetensors file; fields are class, config (a dict) and name."""
+        if fields.get("config") is not None:
+            fields["config"] = json.dumps(fields["config"])
+        params = {"preset": preset, **fields}
+        return _json(self._transport.send_files("/models/import", {file.name: file}, params, report, _UPLOAD_S))
+
+    def export_model(self, model: str, target: Path, *, report: Report | None = None) -> int:
+        """Write a diffusion model as a zip for MONAI alone to `target`; return its size in bytes."""
+        return self._transport.download(f"/models/{model}/export", target, {}, report)
 
     def weights(self) -> Json:
         """The library weights that the platform can use, and which are installed."""

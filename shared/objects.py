@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from http import HTTPStatus
+from typing import BinaryIO
 
 import urllib3
 from minio import Minio
@@ -52,6 +53,20 @@ class ObjectStore:
         sha256 = hashlib.sha256(data).hexdigest()
         self.put(blob_key(sha256), data)
         return sha256
+
+    def put_blob_file(self, file: BinaryIO, sha256: str, size_bytes: int) -> None:
+        """Store a file of `size_bytes`, whose hash the caller has computed, in parts; it is never whole in memory."""
+
+        def put() -> None:
+            file.seek(0)
+            with _translated(sha256):
+                self._client.put_object(self.bucket, blob_key(sha256), file, size_bytes, part_size=_PART_SIZE_BYTES)
+
+        try:
+            put()
+        except ObjectNotFound:  # the bucket is missing: a fresh store
+            self.ensure_bucket()
+            put()
 
     def get_blob(self, sha256: str) -> bytes:
         """The bytes whose hash is `sha256`.

@@ -11,15 +11,10 @@ from torch import Tensor, nn
 
 from services.generator.network import build_network
 from services.generator.preset import Preset
+from services.generator.weight_files import LENGTH_BYTES, refuse_pickle
 from shared.errors import InvalidInput
 
 _FACTS: Final = "synthmri"
-_HEADER_LENGTH_BYTES: Final = 8  # https://huggingface.co/docs/safetensors: u64 little-endian, then a JSON header
-_PICKLE_STARTS: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-
-
-class CheckpointIsPickle(InvalidInput):
-    """The file is a pickle (a `.pt`, `.pth` or `.ckpt`), which could run code of its own when read."""
 
 
 class CheckpointDamaged(InvalidInput):
@@ -41,15 +36,11 @@ def read_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
         CheckpointIsPickle: `data` is a pickle; it is not opened.
         CheckpointDamaged: `data` is no safetensors file, or not one of ours.
     """
-    if data.startswith(_PICKLE_STARTS):
-        raise CheckpointIsPickle(
-            "This is a Python pickle, which can run any code when opened, so it is refused. Convert it where it was "
-            "made: safetensors.torch.save_file(torch.load(path, weights_only=True), 'weights.safetensors')."
-        )
+    refuse_pickle(data[:LENGTH_BYTES])
     try:
         tensors = safetensors.torch.load(data)
-        length = int.from_bytes(data[:_HEADER_LENGTH_BYTES], "little")
-        header = json.loads(data[_HEADER_LENGTH_BYTES : _HEADER_LENGTH_BYTES + length])
+        length = int.from_bytes(data[:LENGTH_BYTES], "little")
+        header = json.loads(data[LENGTH_BYTES : LENGTH_BYTES + length])
         facts = json.loads(header["__metadata__"][_FACTS])
     except (SafetensorError, KeyError, ValueError) as error:
         raise CheckpointDamaged(

@@ -39,6 +39,7 @@ QUEUES = {
     "diffusion.regenerate": "diffusion.sample",
     "diffusion.calibrate": "diffusion.sample",
     "diffusion.keep": "diffusion.sample",
+    "diffusion.import": "diffusion.sample",
     "evaluate": "evaluate",
     "classifier.train": "classifier.train",
     "scenario": "classifier.train",

@@ -7,12 +7,12 @@ from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 
 from services.generator.checkpoints import (
     CheckpointDamaged,
-    CheckpointIsPickle,
     load_network,
     read_tensors,
     write_tensors,
     write_weights,
 )
+from services.generator.weight_files import CheckpointIsPickle
 from tests.services.generator.micro import MICRO, random_network
 
 

@@ -1,0 +1,83 @@
+"""What the first bytes of a weights file say: whether it is safetensors, and which tensors it holds; no torch."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+from shared.errors import InvalidInput
+
+LENGTH_BYTES: Final = 8  # https://huggingface.co/docs/safetensors: u64 little-endian, then a JSON header of that length
+MAX_HEADER_BYTES: Final = 16 * 1024**2
+FLOATS: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+"""Bytes of a number of each type that weights may have."""
+_PICKLE_STARTS: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+class CheckpointIsPickle(InvalidInput):
+    """The file is a pickle (a `.pt`, `.pth` or `.ckpt`), which could run code of its own when read."""
+
+
+class NotSafetensors(InvalidInput):
+    """The file of weights is no safetensors file, or is damaged."""
+
+
+@dataclass(frozen=True)
+class TensorHead:
+    """What a safetensors header says of one tensor; `dtype` is for example `F32`."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def refuse_pickle(start: bytes) -> None:
+    """Return if these first bytes of a file begin no pickle.
+
+    Raises:
+        CheckpointIsPickle: they do; the file is not opened.
+    """
+    if start.startswith(_PICKLE_STARTS):
+        raise CheckpointIsPickle(
+            "This is a Python pickle, which can run any code when opened, so it is refused. Convert it where it was "
+            "made: safetensors.torch.save_file(torch.load(path, weights_only=True), 'weights.safetensors')."
+        )
+
+
+def read_header(file: BinaryIO, size_bytes: int) -> dict[str, TensorHead]:
+    """The tensors of a safetensors file of `size_bytes`, by name; what they hold is not read.
+
+    Raises:
+        CheckpointIsPickle: the file is a pickle.
+        NotSafetensors: it is something else, or not whole, or holds other things than floating-point numbers.
+    """
+    start = file.read(LENGTH_BYTES)
+    refuse_pickle(start)
+    length = int.from_bytes(start, "little")
+    if len(start) < LENGTH_BYTES or not 2 <= length <= min(MAX_HEADER_BYTES, size_bytes - LENGTH_BYTES):
+        raise NotSafetensors(
+            "This is no safetensors file. Save the state dict with safetensors.torch.save_file(network.state_dict(), "
+            "'weights.safetensors') and send that file."
+        )
+    try:
+        entries = json.loads(file.read(length))
+        heads = {
+            name: TensorHead(str(entry["dtype"]), tuple(int(side) for side in entry["shape"]))
+            for name, entry in entries.items()
+            if name != "__metadata__"
+        }
+        end = max((int(_end(entry)) for name, entry in entries.items() if name != "__metadata__"), default=0)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise NotSafetensors("The header of this safetensors file cannot be read; save it again.") from error
+    if LENGTH_BYTES + length + end != size_bytes:
+        raise NotSafetensors(f"The file has {size_bytes} bytes, but its header speaks of another size; send it again.")
+    if not heads:
+        raise NotSafetensors("This safetensors file holds no tensors.")
+    if others := sorted({head.dtype for head in heads.values()} - set(FLOATS)):
+        raise NotSafetensors(
+            f"Weights are floating-point numbers ({', '.join(FLOATS)}), but the file holds {', '.join(others)[:100]}; "
+            "send the state dict of the network only, without optimiser or counters."
+        )
+    return heads
+
+
+def _end(entry: dict[str, Any]) -> int:
+    return int(entry["data_offsets"][1])
