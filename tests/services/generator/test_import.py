@@ -1,0 +1,168 @@
+"""The door for weights from elsewhere: what is refused at once, what the job refuses, and what it makes."""
+
+import asyncio
+import io
+import json
+import pickle
+import zipfile
+from typing import Any
+
+import httpx
+import pytest
+import safetensors.torch
+import torch
+
+from services.generator import import_jobs, sources
+from services.generator.settings import get_generator_settings
+from shared.app import INTERNAL_TOKEN, OWNER
+from shared.artifacts.store import ArtifactStore
+from shared.jobs.runner import run_shard
+from shared.jobs.store import JobStore
+from shared.objects import ObjectStore
+from shared.settings import Settings
+from tests.services.generator.micro import MICRO, random_network
+
+pytestmark = pytest.mark.services
+CONFIG = json.dumps(MICRO.model_dump(mode="json"))
+
+
+class Door:
+    """Calls the service's app as the gateway would."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, method: str, path: str, owner: str = "team", **request: Any) -> httpx.Response:
+        from services.generator.api import app
+
+        async def send() -> httpx.Response:
+            headers = {INTERNAL_TOKEN: self._token, OWNER: owner, **request.pop("headers", {})}
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://generator") as client:
+                return await client.request(method, path, headers=headers, **request)
+
+        return asyncio.run(send())
+
+    def bring(self, data: bytes, **params: Any) -> httpx.Response:
+        """Import `data` as a micro network of glioma, unless `params` say otherwise."""
+        asked = {"preset": "tiny-32", "class": "glioma", "config": CONFIG, **params}
+        headers = asked.pop("headers", {})
+        wanted = {name: value for name, value in asked.items() if value is not None}
+        return self("POST", "/models/import", params=wanted, files={"file": ("net.safetensors", data)}, headers=headers)
+
+
+@pytest.fixture
+def door(settings: Settings, artifacts: ArtifactStore) -> Door:
+    sources.load_network.cache_clear()
+    return Door(settings.internal_token)
+
+
+def weights() -> bytes:
+    return safetensors.torch.save(random_network().state_dict())
+
+
+def take_in(jobs: JobStore, answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 202, answer.text
+    assert run_shard(answer.json()["id"], 0, finish=import_jobs.finish_import)
+    return jobs.get(answer.json()["id"], "team")
+
+
+def test_an_imported_model_is_a_diffusion_model_that_says_where_it_came_from(
+    door: Door, artifacts: ArtifactStore, jobs: JobStore
+) -> None:
+    view = take_in(jobs, door.bring(weights(), name="from afar"))
+    assert view["status"] == "succeeded", view["error"]
+    model = sources.find_model("team", "glioma", view["artifacts"][0]["id"])
+    manifest = artifacts.manifest(model)
+    assert (model.kind, model.name, model.summary["imported"]) == ("diffusion", "from afar", True)
+    imported = manifest["card"]["imported"]
+    assert (imported["file"], imported["sha256"]) == ("net.safetensors", view["request"]["weights"])
+    network, preset = sources.load_network(manifest["objects"]["weights"])
+    assert preset == MICRO.model_copy(update={"name": "tiny-32"})
+    brought = random_network().state_dict()
+    assert all(torch.equal(tensor, brought[name]) for name, tensor in network.state_dict().items())
+
+
+def test_an_export_comes_back_as_the_same_weights(
+    door: Door, artifacts: ArtifactStore, objects: ObjectStore, jobs: JobStore
+) -> None:
+    first = take_in(jobs, door.bring(weights()))["artifacts"][0]["id"]
+    answer = door("GET", f"/models/{first}/export")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+    assert f'filename="{first}.zip"' in answer.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        assert sorted(archive.namelist()) == ["README.txt", "config.json", "sample.py", "weights.safetensors"]
+        config = json.loads(archive.read("config.json"))
+        data = archive.read("weights.safetensors")
+    assert answer.content == door("GET", f"/models/{first}/export").content
+    again = take_in(jobs, door.bring(data, config=json.dumps(config["preset"])))["artifacts"][0]["id"]
+    stored = [
+        artifacts.manifest(artifacts.get(model, "team", "model"))["objects"]["weights"] for model in (first, again)
+    ]
+    assert stored[0] == stored[1]
+
+
+def test_a_class_conditional_network_brings_its_classes(door: Door, artifacts: ArtifactStore, jobs: JobStore) -> None:
+    preset = MICRO.replace({"classes": ["glioma", "notumor"]})
+    data = safetensors.torch.save(random_network(config=preset.unet).state_dict())
+    config = json.dumps({**json.loads(CONFIG), "unet": preset.unet.model_dump(), "classes": preset.classes})
+    view = take_in(jobs, door.bring(data, config=config, **{"class": None}))
+    assert view["status"] == "succeeded", view["error"]
+    model = artifacts.get(view["artifacts"][0]["id"], "team", "model")
+    assert sources.list_classes(model) == ("glioma", "notumor")
+
+
+@pytest.mark.parametrize(
+    ("data", "params", "code"),
+    [
+        (pickle.dumps({}), {}, "checkpoint_is_pickle"),
+        (b"PK\x03\x04 a torch.save", {}, "checkpoint_is_pickle"),
+        (b"no weights at all", {}, "not_safetensors"),
+        (weights()[:-4], {}, "not_safetensors"),
+        (weights(), {"class": None}, "class_unclear"),
+        (weights(), {"config": '{"classes": ["glioma", "notumor"]}'}, "class_unclear"),
+        (weights(), {"config": "[1]"}, "config_unreadable"),
+        (weights(), {"config": '{"unet": {"channels": "many"}}'}, "preset_value_invalid"),
+        (weights(), {"preset": "huge"}, "preset_unknown"),
+        (weights(), {"class": "cyst"}, "invalid_request"),
+    ],
+)
+def test_what_cannot_be_a_model_is_refused_at_once(
+    door: Door, jobs: JobStore, objects: ObjectStore, data: bytes, params: dict[str, Any], code: str
+) -> None:
+    answer = door.bring(data, **params)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    assert jobs.list("team") == ([], None)
+    assert list(objects.list("blobs/")) == []
+
+
+def test_too_large_a_file_is_refused(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNTHMRI_IMPORT_MAX_BYTES", "1000")
+    get_generator_settings.cache_clear()
+    answer = door.bring(weights())
+    get_generator_settings.cache_clear()
+    assert (answer.status_code, answer.json()["code"], answer.json()["limit"]) == (413, "weights_too_large", 1000)
+
+
+def test_a_network_of_another_shape_fails_the_job_by_name(door: Door, jobs: JobStore) -> None:
+    view = take_in(jobs, door.bring(weights(), config=None))
+    assert (view["status"], view["error"]["code"]) == ("failed", "tensors_do_not_fit")
+    assert "48 missing (down_blocks.1.downsampler.op.conv.weight" in view["error"]["detail"]
+    state = random_network().state_dict()
+    state["out.2.conv.bias"][0] = float("nan")
+    view = take_in(jobs, door.bring(safetensors.torch.save(state)))
+    assert view["error"]["code"] == "weights_not_finite"
+
+
+def test_the_same_key_and_file_make_one_job_and_another_file_is_refused(door: Door) -> None:
+    headers = {"Idempotency-Key": "import-once"}
+    first, again = (door.bring(weights(), headers=headers).json()["id"] for _ in range(2))
+    assert first == again
+    other = safetensors.torch.save(random_network(seed=1).state_dict())
+    assert door.bring(other, headers=headers).json()["code"] == "idempotency_key_reused"
+
+
+def test_only_diffusion_models_of_ones_own_are_exported(door: Door, jobs: JobStore) -> None:
+    model = take_in(jobs, door.bring(weights()))["artifacts"][0]["id"]
+    assert door("GET", f"/models/{model}/export", owner="others").json()["code"] == "model_not_found"
+    assert door("GET", "/models/mdl-0/export").json()["code"] == "model_not_found"
