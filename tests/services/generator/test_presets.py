@@ -1,8 +1,14 @@
+import re
+from pathlib import Path
+
 import pytest
 
+from services import generator
 from services.generator.network import build_network, count_parameters
-from services.generator.preset import PresetValueInvalid
+from services.generator.preset import Preset, PresetValueInvalid
+from services.generator.preset_fields import describe_fields
 from services.generator.presets import PRESETS, STUDY, TINY, PresetUnknown, find_preset
+from shared.tumour import TumourClass
 
 
 @pytest.mark.parametrize(
@@ -23,6 +29,10 @@ def test_study_is_the_published_recipe() -> None:
     assert (STUDY.schedule.prediction, STUDY.schedule.clip) == ("epsilon", True)
     assert (STUDY.learning_rate, STUDY.batch_size, STUDY.epochs, STUDY.size_px) == (2.5e-5, 16, 750, 128)
     assert (STUDY.value_range, STUDY.ema_decay, STUDY.sampler, STUDY.sampler_steps) == ((0, 1), None, "ddpm", 1000)
+    assert (STUDY.resize, STUDY.jpeg_quality, STUDY.transpose, STUDY.validation_share) == ("bilinear", 95, True, 0.2)
+    assert set(STUDY.balanced_classes) == set(TumourClass) - {TumourClass.NOTUMOR}
+    assert (STUDY.rotation_deg, STUDY.loss_weighting, STUDY.gradient_clip, STUDY.keep) == (0, "uniform", None, "last")
+    assert (STUDY.precision, STUDY.validate_every, STUDY.patience) == ("float16", 10, None)
     assert STUDY.count_updates(555) == 750 * 35  # study: 555 glioma training images are 35 steps an epoch
 
 
@@ -49,11 +59,40 @@ def test_override_replaces_what_is_given_and_keeps_the_rest() -> None:
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"learning_rate": float("nan")}, "learning_rate"),
         ({"ema_decay": 1.0}, "ema_decay"),
+        ({"gradient_clip": float("inf")}, "gradient_clip"),
+        ({"value_range": (1, -1)}, "value_range must rise"),
+        ({"classes": ["glioma"]}, "two or more"),
+        ({"classes": ["glioma", "glioma"]}, "two or more"),
+        ({"classes": "glioma"}, "classes"),
+        ({"unet": {"n_classes": 3}}, "number of classes, 0"),
+        ({"keep": "best"}, "validation_share above 0"),
+        ({"unet": {"channels": [30, 60, 60]}}, "multiple of norm_groups, 16"),
+        ({"unet": {"head_channels": 48}}, "multiples of head_channels, 48"),
+        ({"unet": 3}, "unet"),
     ],
 )
 def test_a_value_that_cannot_work_is_named(values: dict[str, float], reason: str) -> None:
     with pytest.raises(PresetValueInvalid, match=reason):
         TINY.override(**values)
+
+
+def test_replace_takes_none_for_a_value_and_override_for_nothing() -> None:
+    assert TINY.replace({"ema_decay": None}).ema_decay is None
+    assert TINY.override(ema_decay=None) == TINY
+    changed = TINY.replace({"schedule": {"betas": "cosine"}, "classes": ["notumor", "glioma"]})
+    assert changed.schedule == TINY.schedule.model_copy(update={"betas": "cosine"})
+    assert (changed.unet.n_classes, changed.replace({"classes": []}).unet.n_classes) == (2, 0)
+
+
+def test_every_field_is_read_by_the_code_and_described_in_the_api() -> None:
+    folder = Path(generator.__file__).parent
+    code = "\n".join(path.read_text() for path in folder.glob("*.py") if path.name != "presets.py")
+    fields = describe_fields()
+    for name in Preset.model_fields:
+        assert re.search(rf"(preset|self|like)\.{name}\b", code), name
+        if name != "name":
+            assert "$ref" not in str(fields[name])
+            assert fields[name].get("description"), name
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
