@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from services.preprocess.analysis import UNKNOWN
 from services.preprocess.draws import draw_subset
 from services.preprocess.duplicates import Copies, find_label_conflicts
-from services.preprocess.figures import draw_figures
+from services.preprocess.figures.drawing import draw_figures
 from services.preprocess.findings import Example, MatchPicture, Pictures
 from services.preprocess.intensity import count_levels
 from services.preprocess.outcome import Outcome, read_outcome

@@ -5,7 +5,7 @@ from typing import Any
 
 from services.preprocess.analysis import Measurement, count_by_class
 from services.preprocess.duplicates import find_copies, find_leaks
-from services.preprocess.figure_captions import CAPTIONS, file_name
+from services.preprocess.figures.captions import CAPTIONS, file_name
 from services.preprocess.findings import Findings
 from services.preprocess.near_duplicates import NearPair
 from services.preprocess.recipe import Recipe

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.preprocess.analysis import Counts
-from services.preprocess.figure_captions import FIRST, caption, file_name
+from services.preprocess.figures.captions import FIRST, caption, file_name
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from services.preprocess.draws import Draw
-from services.preprocess.figure_captions import KINDS
+from services.preprocess.figures.captions import KINDS
 from services.preprocess.recipe import Recipe
 from services.preprocess.settings import get_preprocess_settings
 from shared.artifacts.store import Artifact, ArtifactStore, get_artifacts

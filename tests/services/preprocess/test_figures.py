@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.preprocess.bias_figures import estimate_field
-from services.preprocess.example_figures import draw_steps
-from services.preprocess.figure_captions import CAPTIONS, caption, file_name
-from services.preprocess.figure_style import fit_longest, in_order, pale, shorten, to_png
-from services.preprocess.figures import draw_figures
+from services.preprocess.figures.bias_fields import estimate_field
+from services.preprocess.figures.captions import CAPTIONS, caption, file_name
+from services.preprocess.figures.drawing import draw_figures
+from services.preprocess.figures.examples import draw_steps
+from services.preprocess.figures.matches import align, correlate
+from services.preprocess.figures.style import fit_longest, in_order, pale, shorten, to_png
 from services.preprocess.findings import Example, MatchPicture, Pictures
 from services.preprocess.geometry import mirror
 from services.preprocess.intensity import count_levels
-from services.preprocess.match_figures import align, correlate
 from services.preprocess.near_duplicates import NearPair
 from services.preprocess.recipe import Recipe
 from services.preprocess.report import build_report

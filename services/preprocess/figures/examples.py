@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from services.preprocess.analysis import UNKNOWN
 from services.preprocess.bias_field import remove_bias_field
-from services.preprocess.figure_style import (
+from services.preprocess.figures.style import (
     FONT_PT,
     INK,
     WIDTH_IN,

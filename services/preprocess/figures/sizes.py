@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from services.preprocess.analysis import BLUR_VARIANCE, UNKNOWN, Measurement
-from services.preprocess.figure_style import FONT_PT, INK, class_colour, dress, in_order, new_figure, pale, thousands
+from services.preprocess.figures.style import FONT_PT, INK, class_colour, dress, in_order, new_figure, pale, thousands
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.preprocess.bias_field import remove_bias_field
-from services.preprocess.example_figures import one_of_each_class
-from services.preprocess.figure_style import FONT_PT, INK, clear, fit_longest, frame_square, new_figure, show_image
+from services.preprocess.figures.examples import one_of_each_class
+from services.preprocess.figures.style import FONT_PT, INK, clear, fit_longest, frame_square, new_figure, show_image
 from services.preprocess.findings import Example
 from services.preprocess.steps import BiasField
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from services.preprocess.figure_style import FONT_PT, INK, WIDTH_IN, fit_longest, new_figure, shorten, show_image
+from services.preprocess.figures.style import FONT_PT, INK, WIDTH_IN, fit_longest, new_figure, shorten, show_image
 from services.preprocess.findings import MatchPicture
 from services.preprocess.geometry import mirror
 from services.preprocess.near_duplicates import make_thumbnail

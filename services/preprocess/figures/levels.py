@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from services.preprocess.figure_style import FONT_PT, INK, NEUTRAL, class_colour, dress, in_order, new_figure, pale
+from services.preprocess.figures.style import FONT_PT, INK, NEUTRAL, class_colour, dress, in_order, new_figure, pale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

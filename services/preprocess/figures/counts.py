@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from services.preprocess.analysis import UNKNOWN, Counts
-from services.preprocess.figure_style import (
+from services.preprocess.figures.style import (
     FONT_PT,
     INK,
     NEUTRAL,

@@ -4,16 +4,16 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from services.preprocess.analysis import UNKNOWN
-from services.preprocess.bias_figures import draw_bias_fields
-from services.preprocess.count_figures import draw_counts
-from services.preprocess.example_figures import draw_examples, draw_steps
-from services.preprocess.figure_captions import CAPTIONS, CHARTS, FIRST, KINDS, file_name
-from services.preprocess.figure_style import IMAGE_DPI, LINE_DPI, to_pdf, to_png
+from services.preprocess.figures.bias_fields import draw_bias_fields
+from services.preprocess.figures.captions import CAPTIONS, CHARTS, FIRST, KINDS, file_name
+from services.preprocess.figures.counts import draw_counts
+from services.preprocess.figures.examples import draw_examples, draw_steps
+from services.preprocess.figures.levels import draw_levels
+from services.preprocess.figures.matches import draw_matches
+from services.preprocess.figures.planes import draw_planes
+from services.preprocess.figures.sizes import draw_sharpness, draw_sizes
+from services.preprocess.figures.style import IMAGE_DPI, LINE_DPI, to_pdf, to_png
 from services.preprocess.findings import Findings, Pictures
-from services.preprocess.level_figures import draw_levels
-from services.preprocess.match_figures import draw_matches
-from services.preprocess.plane_figures import draw_planes
-from services.preprocess.size_figures import draw_sharpness, draw_sizes
 from services.preprocess.steps import BiasField
 
 if TYPE_CHECKING:

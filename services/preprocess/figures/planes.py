@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from services.preprocess.analysis import LEAST_CONFIDENCE, UNKNOWN, Measurement, count_planes
-from services.preprocess.figure_style import FONT_PT, INK, NEUTRAL, dress, in_order, new_figure, plane_colour, thousands
+from services.preprocess.figures.style import (
+    FONT_PT,
+    INK,
+    NEUTRAL,
+    dress,
+    in_order,
+    new_figure,
+    plane_colour,
+    thousands,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
