@@ -17,13 +17,14 @@ def rotate_images(x: Tensor, angles_deg: Tensor, black: float) -> Tensor:
 
     Args:
         x: (N, 1, H, H) float32.
-        angles_deg: (N,) float32, degrees; images of angle 0 are not touched.
+        angles_deg: (N,) float32, degrees, on the CPU, so that no GPU is waited for; images of angle 0 are not touched.
         black: the value of gray level 0 in `x`.
     """
     turned = angles_deg.nonzero().flatten()
     if not len(turned):
         return x
-    angles = angles_deg[turned].deg2rad()
+    angles = angles_deg[turned].deg2rad().to(x.device)
+    turned = turned.to(x.device)
     cos, sin, none = angles.cos(), angles.sin(), torch.zeros_like(angles)
     # Rows map output to input coordinates, y pointing down: the inverse rotation.
     matrices = torch.stack([torch.stack([cos, -sin, none], 1), torch.stack([sin, cos, none], 1)], 1)  # (n, 2, 3)

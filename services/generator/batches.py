@@ -59,7 +59,7 @@ class Batches:
         chosen = order[position * preset.batch_size : (position + 1) * preset.batch_size]
         x_0 = self._images[chosen.to(self._device)]
         if preset.rotation_deg:
-            x_0 = rotate_images(x_0, angles_deg[chosen].to(self._device), black=preset.value_range[0])
+            x_0 = rotate_images(x_0, angles_deg[chosen], black=preset.value_range[0])
         generator = _seed_generator(self._seed, _NOISING, step)
         t = torch.randint(0, preset.schedule.train_steps, (len(chosen),), generator=generator)
         eps = torch.randn(x_0.shape, generator=generator)

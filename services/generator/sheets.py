@@ -34,7 +34,8 @@ def draw_sheet(
     """A PNG of samples from `network` with `weights`, side by side without a gap; one row for each class it knows.
 
     The sampler is the preset's, or `ddim` in place of `ddpm`, which needs all steps. Image k is drawn from seed and k,
-    so that sheets of a training show the same images getting better. They are shown as the network draws them.
+    so that sheets of a training show the same images getting better. They are shown as the network draws them, which
+    works in bfloat16 if that is the `dtype`, else in float32.
 
     Raises:
         Cancelled, Stopping: from `progress`, within one denoising step.
