@@ -64,7 +64,8 @@ def start_training(
     artifact = get_artifacts().get(image_set, caller.owner, "image_set")
     images = find_training_images(artifact)
     preset = _choose_classes(preset, tumour_class, images)
-    plan = plan_training(images, preset.classes or [TumourClass(tumour_class or "")], preset, wishes.seed)
+    classes = list(preset.classes) if tumour_class is None else [tumour_class]
+    plan = plan_training(images, classes, preset, wishes.seed)
     note_leakage(artifact, wishes.leakage_waiver)
     what = tumour_class or " + ".join(preset.classes)
     request = {
