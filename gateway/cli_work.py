@@ -94,7 +94,7 @@ def generate(
     tumour_class: ClassName,
     n: Annotated[int, typer.Option("-n", min=1, help="How many images.")],
     model: Annotated[str | None, typer.Option(help="Diffusion model; default: your newest one of the class.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="ddpm or ddim.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="dpm++, unipc, ddim or ddpm.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same images.")] = None,
     field: Fields = None,

@@ -8,8 +8,10 @@ shard or its worker. Between *different* batch sizes float32 rounding differs by
 a sampler that is around 1e-5 of the gray range, so that a pixel differs by at most one gray level of 255, and only
 where it lay that close to a rounding boundary.
 
-Precision `bfloat16` runs the network under autocast; the noise, the sampler and x_t stay float32. All of the above
-holds for it too, but between batch sizes its rounding differs by some 1e-2 a call, which is visible.
+Precision `bfloat16` runs the network under autocast; the noise, the sampler and x_t stay float32. For one batch shape
+all of the above holds for it too; between shapes its rounding, 4e-3 an operation, may differ. Against float32, 20 steps
+of `dpm++` with a partly trained `compact` network left 85 % of the pixels as they were, moved 99 % by at most one gray
+level and none by more than five.
 """
 
 from collections.abc import Iterator, Sequence

@@ -8,6 +8,7 @@ from monai.networks.schedulers.ddpm import DDPMScheduler
 from services.generator.batches import scale_images
 from services.generator.images import ImageU8, decode_gray, encode_png, enlarge_image
 from services.generator.preset import SAMPLER_NAMES, SamplerName, ScheduleConfig, UNetConfig
+from services.generator.recipe import SamplingPrecision
 from services.generator.samplers import build_sampler
 from services.generator.sampling import SamplingPlan, denoise_batch, derive_image_seed, sample_images
 from shared.progress import Cancelled, NoProgress, Stopping
@@ -18,10 +19,15 @@ PM1 = (-1.0, 1.0)
 
 
 def draw(
-    indices: range, batch_size: int, *, sampler: SamplerName = "ddim", steps: int = 8, seed: int = 0, size_px: int = 16
+    indices: range,
+    batch_size: int,
+    *,
+    sampler: SamplerName = "ddim",
+    seed: int = 0,
+    precision: SamplingPrecision = "float32",
 ) -> dict[int, ImageU8]:
-    plan = SamplingPlan(size_px, PM1, seed, indices, batch_size)
-    chosen = build_sampler(sampler, steps, SCHEDULE)
+    plan = SamplingPlan(16, PM1, seed, indices, batch_size, precision=precision)
+    chosen = build_sampler(sampler, 8, SCHEDULE)
     return dict(sample_images(random_network(), chosen, plan, progress=NoProgress()))
 
 
@@ -72,18 +78,20 @@ def test_one_image_equals_monais_inferer_from_the_same_noise() -> None:
     assert torch.equal(x_0, expected)
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
-def test_images_do_not_depend_on_shard_or_neighbours(sampler: SamplerName) -> None:
-    whole = draw(range(11), 4, sampler=sampler)
-    parts = draw(range(5), 4, sampler=sampler) | draw(range(5, 11), 4, sampler=sampler)
-    alone = draw(range(9, 10), 4, sampler=sampler)
+@pytest.mark.parametrize("sampler", SAMPLER_NAMES)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_images_do_not_depend_on_shard_or_neighbours(sampler: SamplerName, precision: SamplingPrecision) -> None:
+    whole = draw(range(11), 4, sampler=sampler, precision=precision)
+    parts = draw(range(5), 4, sampler=sampler, precision=precision)
+    parts |= draw(range(5, 11), 4, sampler=sampler, precision=precision)
+    alone = draw(range(9, 10), 4, sampler=sampler, precision=precision)
     assert list(whole) == list(range(11))
     for k in range(11):
         np.testing.assert_array_equal(whole[k], parts[k])
     np.testing.assert_array_equal(whole[9], alone[9])
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+@pytest.mark.parametrize("sampler", SAMPLER_NAMES)
 def test_batches_of_1_7_and_64_agree(sampler: SamplerName) -> None:
     """The stated tolerance: one gray level of 255, in at most 2 % of the pixels.
 
