@@ -5,8 +5,8 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 
 _LIBRARIES = (
-    "numpy", "pillow", "opencv-python-headless", "torch", "monai", "diffusers", "tensorflow", "keras", "torch-fidelity", "scipy",
-    "pydicom", "nibabel",
+    "numpy", "pillow", "opencv-python-headless", "torch", "monai", "diffusers", "tensorflow", "keras", "torch-fidelity",
+    "scipy", "pydicom", "nibabel",
 )  # fmt: skip
 
 
