@@ -1,0 +1,98 @@
+"""kill -9 at ten random moments of a training and of a drawing that run side by side: both end as undisturbed ones."""
+
+import os
+import random
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.client import SynthMRI
+from tests.e2e.embedded_platform import EmbeddedPlatform, made
+from tests.support.workers import wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+
+N_KILLS = 10
+N_IMAGES, SHARD = 600, 32
+
+
+def train(client: SynthMRI, image_set: str) -> str:
+    return str(client.train_diffusion(image_set, "notumor", preset="tiny-32", epochs=60, seed=4)["id"])
+
+
+def draw(client: SynthMRI, model: str) -> str:
+    return str(client.generate("glioma", N_IMAGES, model=model, seed=12, steps=4)["id"])
+
+
+def weights(client: SynthMRI, job_id: str) -> dict[str, str]:
+    objects = client.model(made(client.wait(job_id), "model"))["objects"]
+    return {name: sha256 for name, sha256 in objects.items() if "weights" in name}
+
+
+def images(client: SynthMRI, job_id: str) -> list[tuple[str, str]]:
+    return [(image["name"], image["sha256"]) for image in client.images(made(client.wait(job_id), "image_set"))]
+
+
+def kill_worker(platform: EmbeddedPlatform, queue: str) -> None:
+    """Kill the worker of this queue now; asking the supervisor for its pid would take a second."""
+    for pid in platform.pids():
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if b"celery" in command and queue.encode() in command:
+            os.kill(pid, signal.SIGKILL)
+            return
+    raise AssertionError(f"{queue} has no worker")
+
+
+def kill_ten_times(
+    platform: EmbeddedPlatform, client: SynthMRI, job_id: str, queue: str, chance: random.Random, apart: int
+) -> list[int]:
+    """Kill the worker at a random point of each tenth of the work; returns where that was.
+
+    Each time the job must first have got further than at the kill before, by more than `apart` units, so the worker is
+    back and at work. The third loss of one shard without lasting progress rightly fails a job: a drawing is let finish
+    a shard, and a training that was lost before it saved anything is let save.
+    """
+    total = client.job(job_id)["progress"]["total"]
+    killed_at: list[int] = []
+    for k in range(N_KILLS):
+        point = total * (0.02 + 0.085 * (k + chance.random()))
+
+        def ready(point: float = point) -> bool:
+            job: dict[str, Any] = client.job(job_id)
+            assert job["status"] in ("queued", "running"), job
+            done, before = job["progress"]["done"], killed_at[-1] + apart if killed_at else 0
+            if done <= max(point, before) or (queue == "diffusion.train" and job["attempt"] > 1):
+                return False
+            killed_at.append(done)
+            return True
+
+        wait_for(ready, timeout_s=180)
+        time.sleep(chance.uniform(0, 0.3))
+        kill_worker(platform, queue)
+    return killed_at
+
+
+def test_ten_kills_change_nothing(
+    platform: EmbeddedPlatform, client: SynthMRI, prepared: str, glioma_model: str
+) -> None:
+    quiet_training, quiet_drawing = train(client, prepared), draw(client, glioma_model)
+    trained, drawn = weights(client, quiet_training), images(client, quiet_drawing)
+    assert len(set(drawn)) == len({sha256 for _, sha256 in drawn}) == N_IMAGES
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"seed {seed}")
+    started = time.monotonic()
+    training, drawing = train(client, prepared), draw(client, glioma_model)
+    with ThreadPoolExecutor(2) as pool:
+        chances = random.Random(seed), random.Random(seed + 1)
+        first = pool.submit(kill_ten_times, platform, client, training, "diffusion.train", chances[0], 0)
+        second = pool.submit(kill_ten_times, platform, client, drawing, "diffusion.sample", chances[1], SHARD)
+        print(f"training killed at {first.result()}, drawing at {second.result()}")
+    assert weights(client, training) == trained
+    assert images(client, drawing) == drawn
+    print(f"{time.monotonic() - started:.0f} s with {2 * N_KILLS} kills")
+    for job_id, noun in ((training, "model"), (drawing, "image_set")):
+        assert [item["noun"] for item in client.job(job_id)["artifacts"]] == [noun]
