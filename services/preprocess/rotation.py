@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from services.preprocess.geometry import rotate
-
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
@@ -40,8 +38,6 @@ def rotate_together(images_u8: Sequence[Pixels], angle_deg: int) -> list[Pixels]
     from scipy import ndimage
 
     height, width = images_u8[0].shape
-    if len(images_u8) == 1:
-        return [rotate(images_u8[0], angle_deg)]
     with _building:
         weights = _rotation_weights(height, width, angle_deg)
     splines = np.stack([ndimage.spline_filter(image_u8).ravel() for image_u8 in images_u8], axis=1)
