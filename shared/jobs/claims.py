@@ -119,11 +119,19 @@ class Claims:
         with self._database.reading() as session:
             return session.scalar(select(ShardRow.delays).where(_holds(claim))) or 0
 
-    def save_resume(self, claim: Claim, sha256: str) -> bool:
-        """Point the shard at a new resume bundle; lasting progress, so attempts and delays are counted anew."""
+    def save_resume(self, claim: Claim, sha256: str) -> JobStatus | None:
+        """Point the shard at a new resume bundle; lasting progress, so attempts and delays are counted anew.
+
+        Returns:
+            The job's status at that moment, or None if the claim is lost. As long as the job was open, nobody outside
+            it can have taken an earlier bundle: a retry and a keep read the row only once the job has ended.
+        """
         with self._database.writing() as session:
+            session.execute(update(JobRow).where(JobRow.id == claim.job_id).values(status=JobRow.status))
             changed = update(ShardRow).where(_holds(claim)).values(resume_sha256=sha256, attempt=0, delays=0)
-            return rows_changed(session, changed) == 1
+            if not rows_changed(session, changed):
+                return None
+            return JobStatus(session.scalars(select(JobRow.status).where(JobRow.id == claim.job_id)).one())
 
     def publish(self, claim: Claim, file: JobFile) -> bool:
         """Add a file to the claim's job, or replace the one of the same name; False if the claim is lost."""

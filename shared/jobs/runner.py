@@ -18,6 +18,7 @@ from shared.errors import (
 from shared.jobs.claims import Claim, Claims
 from shared.jobs.files import JobFile, check_file_name
 from shared.jobs.progress import ClaimLost, JobProgress
+from shared.jobs.states import OPEN
 from shared.logs import get_log, log_context
 from shared.objects import ObjectStore, blob_key, get_objects
 from shared.progress import Cancelled, Stopping
@@ -59,16 +60,21 @@ class Execution:
     def save_resume(self, data: bytes) -> None:
         """Store a resume bundle durably; whoever works on this shard next gets it from `load_resume`.
 
-        The two newest bundles of this execution are kept: the older of them may just have been taken over by a retry.
+        While the job is open, all but the two newest bundles of this execution are removed. Once it has ended, a
+        retry or a keep may have taken any of them, so what nobody took is left to the garbage collector.
 
         Raises:
             ClaimLost: another worker has the shard now.
         """
         sha256 = self.objects.put_blob(data)
-        if not self.claims.save_resume(self.claim, sha256):
+        status = self.claims.save_resume(self.claim, sha256)
+        if status is None:
             raise ClaimLost
-        if sha256 not in self.bundles:
-            self.bundles.append(sha256)
+        # The bundle this execution began with may be another job's.
+        if sha256 != self.claim.resume_sha256:
+            self.bundles[:] = [earlier for earlier in self.bundles if earlier != sha256] + [sha256]
+        if status not in OPEN:
+            return
         for outdated in self.bundles[:-2]:
             self.objects.delete(blob_key(outdated))
             self.bundles.remove(outdated)
@@ -90,13 +96,20 @@ class Execution:
             raise ClaimLost
 
     def load_resume(self) -> bytes | None:
-        """The newest resume bundle of this shard as it was when the shard was claimed, or None."""
+        """The newest resume bundle of this shard as it was when the shard was claimed, or None.
+
+        A bundle that is gone or damaged is None too; the job's note `resume` then says that the work starts anew.
+        """
         if self.claim.resume_sha256 is None:
             return None
         try:
             return self.objects.get_blob(self.claim.resume_sha256)
         except (ObjectNotFound, ObjectDamaged) as error:
             log.warning("resume_bundle_unusable", code=error.code, sha256=self.claim.resume_sha256)
+            what = "missing" if isinstance(error, ObjectNotFound) else "damaged"
+            self.progress.note(
+                resume=f"The saved state {self.claim.resume_sha256[:12]} is {what}; the work started from its beginning."
+            )
             return None
 
 

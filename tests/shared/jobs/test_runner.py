@@ -174,7 +174,79 @@ def test_a_damaged_resume_bundle_starts_the_work_again(
         session.execute(update(ShardRow).values(lease_until=now_s() - 1.0))
     recover_lost_shards(database, 3)
     run_shard(job_id, 0, finish=keep)
-    assert jobs.get(job_id, "team")["status"] == "succeeded"
+    view = jobs.get(job_id, "team")
+    assert view["status"] == "succeeded"
+    assert "is damaged; the work started from its beginning" in view["notes"]["resume"]
+
+
+def test_what_a_retry_took_outlives_the_cancelled_work(
+    jobs: JobStore, artifacts: ArtifactStore, objects: ObjectStore
+) -> None:
+    """The worker saves twice more after the cancel: while it uploaded, and last of all."""
+    job_id, again = single(jobs), ""
+
+    def train(execution: Execution) -> list[DraftArtifact]:
+        nonlocal again
+        execution.save_resume(b"first")
+        jobs.cancel(job_id, "team")
+        again, _ = jobs.retry(job_id, NewJob("", "team", {}))
+        for data in (b"second", b"third", b"fourth"):
+            execution.save_resume(data)
+        execution.progress.raise_if_cancelled()
+        return []
+
+    run_shard(job_id, 0, finish=train)
+    taken = jobs.resume_bundle(again)
+    assert taken is not None
+    assert objects.get_blob(taken) == b"first"
+    newest = jobs.resume_bundle(job_id)
+    assert newest is not None
+    assert objects.get_blob(newest) == b"fourth"
+    run_shard(again, 0, finish=keep)
+    artifact = artifacts.get(jobs.get(again, "team")["artifacts"][0]["id"], "team")
+    assert artifacts.manifest(artifact)["report"]["resume"] == "first"
+    assert "resume" not in jobs.get(again, "team")["notes"]
+
+
+def test_a_retry_saves_what_it_began_with_and_leaves_it_to_the_job_it_came_from(
+    jobs: JobStore, artifacts: ArtifactStore, objects: ObjectStore
+) -> None:
+    job_id = single(jobs)
+
+    def stop(execution: Execution) -> list[DraftArtifact]:
+        execution.save_resume(b"first")
+        raise TooFewThings("stopped")
+
+    run_shard(job_id, 0, finish=stop)
+    again, _ = jobs.retry(job_id, NewJob("", "team", {}))
+
+    def train(execution: Execution) -> list[DraftArtifact]:
+        for data in (execution.load_resume() or b"", b"second", b"third", b"fourth"):
+            execution.save_resume(data)
+        return keep(execution)
+
+    run_shard(again, 0, finish=train)
+    first = jobs.resume_bundle(job_id)
+    assert first is not None
+    assert objects.get_blob(first) == b"first"
+
+
+def test_a_retry_whose_bundle_is_gone_says_that_it_starts_anew(
+    jobs: JobStore, artifacts: ArtifactStore, objects: ObjectStore
+) -> None:
+    job_id = single(jobs)
+
+    def stop(execution: Execution) -> list[DraftArtifact]:
+        execution.save_resume(b"half")
+        raise TooFewThings("stopped")
+
+    run_shard(job_id, 0, finish=stop)
+    again, _ = jobs.retry(job_id, NewJob("", "team", {}))
+    objects.delete(blob_key(jobs.resume_bundle(again) or ""))
+    run_shard(again, 0, finish=keep)
+    view = jobs.get(again, "team")
+    assert view["status"] == "succeeded"
+    assert "is missing; the work started from its beginning" in view["notes"]["resume"]
 
 
 def test_a_fenced_worker_learns_it_and_stores_nothing(
