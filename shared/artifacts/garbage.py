@@ -1,33 +1,39 @@
 """The garbage collector: removes objects that no artifact and no job needs, left by work that was killed midway.
 
-Only objects older than a day are touched, so that work in progress, whose results no row names yet, is safe.
+Only objects are touched that are older than a day and older than every running job, so that work in progress, whose
+results no row names yet, is safe.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from shared.artifacts.store import ArtifactStore, artifact_of
 from shared.artifacts.tables import ArtifactRow
-from shared.database import Database
+from shared.database import Database, now_s
+from shared.jobs.states import JobStatus
 from shared.jobs.tables import JobFileRow, JobRow, ShardRow
 from shared.objects import ObjectStore
 
 MIN_AGE_S = 24 * 3600.0
+CLOCKS_APART_S = 300.0
+"""How far the clocks of the database and of the object store may lie apart, seconds."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def collect_garbage(
     database: Database, objects: ObjectStore, artifacts: ArtifactStore, min_age_s: float = MIN_AGE_S
 ) -> int:
-    """Remove unneeded objects older than `min_age_s` seconds; returns how many were removed.
+    """Remove unneeded objects older than `min_age_s` seconds and than all running jobs; returns how many were removed.
 
     Needed are: every blob that a manifest, a job, one of its shards or files, or a pointer under `weights/` names, and
     every manifest whose artifact exists. The candidates are listed first, so that what is stored in the meantime is
     never one of them.
     """
+    min_age_s = max(min_age_s, _oldest_run_s(database))
     old = [key for prefix in ("blobs/", "artifacts/") for key in objects.list_older(prefix, min_age_s)]
     if not old:
         return 0
@@ -41,6 +47,14 @@ def collect_garbage(
             objects.delete(key)
             removed += 1
     return removed
+
+
+def _oldest_run_s(database: Database) -> float:
+    """How long ago the oldest running job started, seconds, and a margin; minus infinity if none runs."""
+    running = select(func.min(JobRow.started_at)).where(JobRow.status == JobStatus.RUNNING)
+    with database.reading() as session:
+        started_at, now = session.scalar(running), session.scalar(select(now_s()))
+    return -math.inf if started_at is None or now is None else float(now) - started_at + CLOCKS_APART_S
 
 
 def _needed(database: Database, objects: ObjectStore, artifacts: ArtifactStore) -> tuple[set[str], set[str]]:

@@ -1,13 +1,15 @@
 """The garbage collector removes what nothing names, and nothing else."""
 
 import pytest
+from sqlalchemy import update
 
-from shared.artifacts.garbage import collect_garbage
+from shared.artifacts.garbage import CLOCKS_APART_S, collect_garbage
 from shared.artifacts.store import ArtifactStore, DraftArtifact
-from shared.database import Database
+from shared.database import Database, now_s
 from shared.errors import ObjectNotFound
 from shared.jobs.claims import Claims
 from shared.jobs.store import JobStore, NewJob
+from shared.jobs.tables import JobRow
 from shared.objects import ObjectStore
 
 pytestmark = pytest.mark.services
@@ -30,6 +32,7 @@ def test_only_what_nothing_names_is_removed(
     claims.save_resume(second, bundle)
 
     assert collect_garbage(database, objects, artifacts) == 0  # everything is younger than a day
+    set_start(database, CLOCKS_APART_S + 60.0)
     assert collect_garbage(database, objects, artifacts, min_age_s=-60.0) == 2
 
     assert not objects.has_blob(debris)
@@ -37,3 +40,24 @@ def test_only_what_nothing_names_is_removed(
     assert artifacts.manifest(artifact)["images"][0]["sha256"] == kept
     with pytest.raises(ObjectNotFound):
         objects.get(f"artifacts/{unborn}/manifest.json")
+
+
+def set_start(database: Database, from_now_s: float) -> None:
+    """Move the start of all jobs, so that what is stored now is older or younger than they."""
+    with database.writing() as session:
+        session.execute(update(JobRow).values(started_at=now_s() + from_now_s))
+
+
+def test_what_a_running_job_may_have_stored_is_spared_however_old_it_is(
+    database: Database, objects: ObjectStore, artifacts: ArtifactStore, jobs: JobStore
+) -> None:
+    job_id, _ = jobs.create(NewJob("diffusion.sample", "team", {}, shards=[{}]))
+    claims = Claims(database, 30.0)
+    claim = claims.claim(job_id, 0)
+    assert claim is not None
+    drawn = objects.put_blob(b"an image that its shard names at its end")
+    set_start(database, -60.0)
+    assert collect_garbage(database, objects, artifacts, min_age_s=-60.0) == 0
+    assert objects.has_blob(drawn)
+    claims.fail(claim, "internal", "It broke.")
+    assert collect_garbage(database, objects, artifacts, min_age_s=-60.0) == 1
