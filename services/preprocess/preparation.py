@@ -7,7 +7,7 @@ from typing import Any
 from services.preprocess.draws import Draw
 from services.preprocess.pipeline import encode_image, prepare_pixels
 from services.preprocess.recipe import Recipe
-from services.preprocess.rotation import BATCH, LEAST_ALIKE, MOST_PIXELS, Pixels, rotate_together
+from services.preprocess.rotation import BATCH, Pixels, fits, rotate_together
 from services.preprocess.sources import get_result, put_json, read_blob
 from services.preprocess.threads import in_threads
 from shared.jobs.runner import Execution
@@ -59,9 +59,9 @@ def share_out(images: Sequence[dict[str, Any]], n_shards: int) -> list[list[list
     for image in images:
         alike[image["draw"]["rotation_deg"], image["file"]["width"], image["file"]["height"]].append(image)
     together = {
-        key: group
-        for key, group in alike.items()
-        if key[0] % 90 and len(group) >= LEAST_ALIKE and key[1] * key[2] <= MOST_PIXELS
+        (angle_deg, width, height): group
+        for (angle_deg, width, height), group in alike.items()
+        if fits(len(group), height, width, angle_deg)
     }
     shards: list[list[list[dict[str, Any]]]] = [[] for _ in range(n_shards)]
     load_ms = [0.0] * n_shards
