@@ -1,12 +1,12 @@
 """Which images a training sees: planes balanced, some held out, and what to be warned of; no torch, for the api's sake.
 
-An image is a member of an image set's manifest; only its `class` and `plane` are looked at.
+An image is a member of an image set's manifest; only its `class`, `plane` and `group` (its patient) are looked at.
 """
 
 import math
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ FEW_IMAGES: Final = 200
 """Fewer of a class, and a warning says that the model may repeat them; a judgement, the study had 534 to 653."""
 RARE_PLANE: Final = 0.15
 """A plane with a smaller share of the images, and a warning says that it will be rare among the samples too."""
+Stratum = tuple[TumourClass, str | None]
+"""Class and plane (None where planes do not count) of images that are split alike."""
 _ROUNDING: Final = 9  # decimals; (1 - 0.43) * 100 is 56.99999999999999 in binary
 
 
@@ -63,6 +65,9 @@ def plan_training(
 ) -> TrainingPlan:
     """Choose among `images` of split Training of the given classes, class after class.
 
+    Where images name a `group`, whole groups are held out, whatever their classes and planes: the loss on another slice
+    of a patient who is trained on would say little about new patients.
+
     Args:
         images: members of a manifest, in its order, which decides what balancing keeps.
         classes: the class of the model, or those of a class-conditional one.
@@ -72,23 +77,30 @@ def plan_training(
     Raises:
         TooFewImages: a class has too few images left to train on.
     """
-    plan = TrainingPlan([], [], [])
+    kept: list[int] = []
+    strata: list[Stratum] = []
+    warnings: dict[TumourClass, list[TrainingWarning]] = {}
     for tumour_class in classes:
         own = [i for i, image in enumerate(images) if image.get("class") == tumour_class]
         planes = [images[i].get("plane") for i in own]
-        kept, warnings = _choose_kept(planes, tumour_class, balance=tumour_class in preset.balanced_classes)
-        by_plane = not preset.balanced_classes or tumour_class in preset.balanced_classes
-        groups = [planes[k] if by_plane else None for k in kept]
-        training, held_out = split_groups(groups, preset.validation_share, seed)
+        balance = tumour_class in preset.balanced_classes
+        chosen, warnings[tumour_class] = _choose_kept(planes, tumour_class, balance=balance)
+        by_plane = balance or not preset.balanced_classes
+        kept += [own[k] for k in chosen]
+        strata += [(tumour_class, planes[k] if by_plane else None) for k in chosen]
+    training, held_out = split_patients(strata, [images[i].get("group") for i in kept], preset.validation_share, seed)
+    for tumour_class in classes:
+        n_own = sum(image.get("class") == tumour_class for image in images)
+        n_training = sum(strata[k][0] == tumour_class for k in training)
+        n_held_out = sum(strata[k][0] == tumour_class for k in held_out)
         what = f"the {tumour_class} images to train on, after balancing and holding out,"
-        check_count(len(training), what if len(training) < len(own) else f"the {tumour_class} images")
-        if len(training) < FEW_IMAGES:
-            detail = f"Only {len(training)} {tumour_class} images to train on; the model may repeat them."
-            warnings.append(TrainingWarning("few_images", detail))
-        plan.training.extend(own[kept[k]] for k in training)
-        plan.held_out.extend(own[kept[k]] for k in held_out)
-        plan.warnings.extend(warnings)
-    return plan
+        check_count(n_training, what if n_training < n_own else f"the {tumour_class} images")
+        warnings[tumour_class] += _warn_of_split(tumour_class, n_training, n_held_out, preset)
+    return TrainingPlan(
+        [kept[k] for k in training],
+        [kept[k] for k in held_out],
+        [warning for tumour_class in classes for warning in warnings[tumour_class]],
+    )
 
 
 def balance_planes(planes: Sequence[str | None]) -> list[int]:
@@ -109,7 +121,7 @@ def balance_planes(planes: Sequence[str | None]) -> list[int]:
     return kept
 
 
-def split_groups(groups: Sequence[str | None], validation_share: float, seed: int) -> tuple[list[int], list[int]]:
+def split_groups(groups: Sequence[Hashable], validation_share: float, seed: int) -> tuple[list[int], list[int]]:
     """Positions to train on and positions held out, both ascending: floor((1 - share) n) of each group are trained on.
 
     Each group is shuffled by Python's `random.Random(seed)`, as in the study (3.1), and keeps at least one to train on.
@@ -123,6 +135,58 @@ def split_groups(groups: Sequence[str | None], validation_share: float, seed: in
         training += members[:n_training]
         held_out += members[n_training:]
     return sorted(training), sorted(held_out)
+
+
+def split_patients(
+    strata: Sequence[Stratum], patients: Sequence[str | None], validation_share: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """Positions to train on and positions held out, both ascending; all images of a patient are on one side.
+
+    Without patients each stratum is split by `split_groups`. With them, each stratum should lose as many images as
+    there. Patients in an order of chance are held out first where no stratum loses too many by it, then where the
+    number of images too few or too many falls nevertheless. Every stratum keeps an image to train on.
+
+    Args:
+        strata: class and plane of each image.
+        patients: of each image; None is a patient of whom there is one image only.
+        validation_share: share of each stratum to hold out.
+        seed: decides which.
+    """
+    training, held_out = split_groups(strata, validation_share, seed)
+    if not any(patients):
+        return training, held_out
+    sizes, wanted = Counter(strata), Counter(strata[i] for i in held_out)
+    members: dict[Hashable, list[int]] = {}
+    for i, patient in enumerate(patients):
+        members.setdefault(patient or i, []).append(i)
+    order = list(members.values())
+    random.Random(seed).shuffle(order)
+    held: Counter[Stratum] = Counter()
+    chosen: set[int] = set()
+    for may_exceed in (False, True):
+        for images in order:
+            lost = Counter(strata[i] for i in images)
+            if chosen.issuperset(images) or any(held[each] + n >= sizes[each] for each, n in lost.items()):
+                continue
+            exceeds = any(held[each] + n > wanted[each] for each, n in lost.items())
+            gain = sum(abs(wanted[s] - held[s]) - abs(wanted[s] - held[s] - n) for s, n in lost.items())
+            if gain > 0 and (may_exceed or not exceeds):
+                chosen.update(images)
+                held += lost
+    return [i for i in range(len(strata)) if i not in chosen], sorted(chosen)
+
+
+def _warn_of_split(
+    tumour_class: TumourClass, n_training: int, n_held_out: int, preset: Preset
+) -> list[TrainingWarning]:
+    warnings = []
+    if n_training < FEW_IMAGES:
+        detail = f"Only {n_training} {tumour_class} images to train on; the model may repeat them."
+        warnings.append(TrainingWarning("few_images", detail))
+    if preset.validation_share and not n_held_out:
+        detail = f"No {tumour_class} image is held out: whole patients are, and each has too many of the images."
+        warnings.append(TrainingWarning("none_held_out", detail))
+    return warnings
 
 
 def _choose_kept(

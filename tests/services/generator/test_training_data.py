@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from services.generator.images import TooFewImages, decode_gray, encode_png, pass_through_jpeg, prepare_image
+from services.generator.preset import Preset
 from services.generator.presets import RIGOROUS, STUDY
-from services.generator.training_data import balance_planes, plan_training, split_groups
+from services.generator.training_data import balance_planes, plan_training, split_groups, split_patients
 from shared.tumour import CLASS_ORDER, TumourClass
 from tests.services.generator.micro import MICRO, draw_images
 
@@ -91,6 +92,52 @@ def test_a_split_takes_each_image_once_and_keeps_the_share_in_every_group(share:
 
 def test_a_group_of_one_is_trained_on() -> None:
     assert split_groups(["a", "b", "b", "b"], 0.2, seed=0)[0][0] == 0
+
+
+def patients_of(images: list[dict[str, Any]], sizes: list[int], seed: int) -> list[dict[str, Any]]:
+    """`images`, four in five of patients with so many images each, whatever class and plane; the rest of none."""
+    rng = random.Random(seed)
+    names: list[str | None] = [None] * (len(images) // 5)
+    while len(names) < len(images):
+        names += [f"patient {len(names)}"] * rng.choice(sizes)
+    order = rng.sample(range(len(images)), len(images))
+    named = dict(zip(order, names, strict=False))
+    return [{**image, "group": named[i]} for i, image in enumerate(images)]
+
+
+@pytest.mark.parametrize("sizes", [[1, 2, 3], [3, 8, 20]])
+@pytest.mark.parametrize("preset", [STUDY, RIGOROUS])
+def test_no_patient_is_on_both_sides_and_the_shares_are_kept(preset: Preset, sizes: list[int]) -> None:
+    plain = study_set()
+    images = patients_of(plain, sizes, seed=len(sizes))
+    alone, plan = (plan_training(each, CLASS_ORDER, preset, seed=3) for each in (plain, images))
+    assert sorted(plan.training + plan.held_out) == sorted(alone.training + alone.held_out)
+    sides = [{images[i]["group"] for i in side} - {None} for side in (plan.training, plan.held_out)]
+    assert all(sides)
+    assert not sides[0] & sides[1]
+    for tumour_class in CLASS_ORDER:
+        n, wanted = (sum(images[i]["class"] == tumour_class for i in each.held_out) for each in (plan, alone))
+        assert n == pytest.approx(wanted, abs=max(sizes) / 2)
+    assert plan == plan_training(images, CLASS_ORDER, preset, seed=3)
+    assert plan.held_out != plan_training(images, CLASS_ORDER, preset, seed=4).held_out
+
+
+def test_images_without_a_patient_are_split_as_ever() -> None:
+    images = [{**image, "group": None} for image in study_set()]
+    assert plan_training(images, CLASS_ORDER, STUDY, seed=33) == plan_training(study_set(), CLASS_ORDER, STUDY, seed=33)
+
+
+def test_patients_of_one_size_are_held_out_by_share() -> None:
+    strata = [(GLIOMA, "axial")] * 100
+    training, held_out = split_patients(strata, [f"patient {i // 5}" for i in range(100)], 0.2, seed=0)
+    assert (len(training), len(held_out)) == (80, 20)
+
+
+def test_a_class_of_one_patient_is_all_trained_on_and_that_is_said() -> None:
+    images = [{**image, "group": "one"} for image in records("glioma", {"axial": 300})]
+    plan = plan_training(images, [GLIOMA], RIGOROUS, seed=0)
+    assert (len(plan.training), plan.held_out) == (300, [])
+    assert [warning.code for warning in plan.warnings] == ["none_held_out"]
 
 
 def test_without_balancing_every_plane_is_held_out_alike() -> None:
