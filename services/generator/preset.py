@@ -16,6 +16,8 @@ USUAL_STEPS: Final[dict[SamplerName, int]] = {"ddim": 50, "dpm++": 20, "unipc": 
 """Denoising steps of each sampler when neither a request nor the preset says; `ddpm` takes all."""
 MAX_SIZE_PX: Final = 256
 """Side of the preprocessed images, pixels; a network trained at more would learn an upscaler."""
+LEAST_ALPHA_BAR: Final = 1e-9
+"""Share of an image's power after the last step; samplers divide by its root. Cosine betas end at 2.4e-9."""
 
 
 class PresetValueInvalid(InvalidInput):
@@ -37,7 +39,7 @@ class UNetConfig(_Frozen):
         min_length=1, max_length=6, description="Feature channels at each resolution level, finest first."
     )
     attention_levels: tuple[bool, ...] = Field(description="Whether each level has self-attention, finest first.")
-    res_blocks: int = Field(1, ge=1, le=8, description="Residual blocks at each level.")
+    res_blocks: int = Field(1, ge=1, le=4, description="Residual blocks at each level.")
     head_channels: int = Field(ge=1, description="Channels of each attention head; divides those of its level.")
     norm_groups: int = Field(
         32, ge=1, description="Groups of every group normalisation; divides each entry of `channels`."
@@ -85,7 +87,7 @@ class ScheduleConfig(_Frozen):
         description="`linear` from `beta_start` to `beta_end`, or `cosine` in alpha_bar (Nichol & Dhariwal 2021).",
     )
 
-    train_steps: int = Field(1000, ge=2, description="Diffusion steps T the network is trained on.")
+    train_steps: int = Field(1000, ge=2, le=1000, description="Diffusion steps T the network is trained on.")
     beta_start: float = Field(1e-4, gt=0, lt=1, description="Noise variance added by the first step.")
     beta_end: float = Field(2e-2, gt=0, lt=1, description="Noise variance added by the last step.")
     prediction: Literal["epsilon", "v_prediction"] = Field(
@@ -98,7 +100,17 @@ class ScheduleConfig(_Frozen):
     def _betas_rise(self) -> Self:
         if self.beta_start >= self.beta_end:
             raise ValueError("beta_start must be below beta_end")
+        if self.betas == "linear" and self._signal_left() < LEAST_ALPHA_BAR:
+            raise ValueError(
+                f"with this beta_end less than {LEAST_ALPHA_BAR:g} of the power is left after {self.train_steps} "
+                "steps, which float32 cannot divide by; lower beta_end, 0.02 is usual"
+            )
         return self
+
+    def _signal_left(self) -> float:
+        """The last alpha_bar of linear betas, eq. 4 of arXiv:2006.11239."""
+        rise = (self.beta_end - self.beta_start) / (self.train_steps - 1)
+        return math.exp(sum(math.log1p(-self.beta_start - rise * t) for t in range(self.train_steps)))
 
 
 class Preset(_Frozen):
@@ -193,6 +205,10 @@ class Preset(_Frozen):
             raise ValueError(f"size must be a multiple of {multiple} px for the {self.name} network")
         if self.value_range[0] >= self.value_range[1]:
             raise ValueError("value_range must rise")
+        if self.schedule.clip and (self.value_range[0] < -1 or self.value_range[1] > 1):
+            raise ValueError(
+                "value_range must lie within [-1, 1], to which sampling clips; or set clip of schedule to false"
+            )
         if len(set(self.classes)) != len(self.classes) or len(self.classes) == 1:
             raise ValueError("classes must be two or more different ones, or none")
         if self.unet.n_classes != len(self.classes):
@@ -213,7 +229,7 @@ class Preset(_Frozen):
         """This preset with the given fields replaced, by None too where a field may be that.
 
         `unet` and `schedule` may be given as the dict of those of their fields that change; `unet.n_classes` follows
-        `classes`.
+        `classes`, and `sampler_steps` are lowered to `schedule.train_steps` where they are not named.
 
         Raises:
             PresetValueInvalid: a field does not exist, a value is out of its range, or values do not fit together.
@@ -225,10 +241,18 @@ class Preset(_Frozen):
         if isinstance(values.get("classes"), list | tuple) and isinstance(changed["unet"], dict):
             changed["unet"] = {**changed["unet"], "n_classes": len(values["classes"])}
         try:
-            return Preset.model_validate(changed)
+            preset = Preset.model_validate(changed)
         except ValueError as error:
             reasons = "; ".join(_sentence(problem) for problem in _problems(error))
             raise PresetValueInvalid(f"Preset {self.name} cannot be changed this way: {reasons}.") from None
+        if preset.sampler_steps <= preset.schedule.train_steps:
+            return preset
+        if "sampler_steps" in values:
+            raise PresetValueInvalid(
+                f"sampler_steps is {preset.sampler_steps}, but the network learns {preset.schedule.train_steps} steps "
+                "(train_steps of schedule); ask for as many at most."
+            )
+        return preset.model_copy(update={"sampler_steps": preset.schedule.train_steps})
 
     def count_updates(self, n_images: int) -> int:
         """Updates of the weights in a whole training on `n_images`."""
@@ -243,9 +267,9 @@ class Preset(_Frozen):
 
     def steps_for(self, sampler: SamplerName) -> int:
         """Denoising steps to use with `sampler` when a request names none: all of them for `ddpm`."""
-        if sampler == self.sampler:
-            return self.sampler_steps
-        return USUAL_STEPS.get(sampler, self.schedule.train_steps)
+        train_steps = self.schedule.train_steps
+        usual = self.sampler_steps if sampler == self.sampler else USUAL_STEPS.get(sampler, train_steps)
+        return min(usual, train_steps)
 
 
 def _problems(error: ValueError) -> list[dict[str, object]]:

@@ -1,13 +1,16 @@
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from services import generator
 from services.generator.network import build_network, count_parameters
-from services.generator.preset import Preset, PresetValueInvalid
+from services.generator.preset import LEAST_ALPHA_BAR, SAMPLER_NAMES, Preset, PresetValueInvalid, SamplerName
 from services.generator.preset_fields import describe_fields
 from services.generator.presets import PRESETS, STUDY, TINY, PresetUnknown, find_preset
+from services.generator.samplers import build_sampler, training_schedule
 from shared.tumour import TumourClass
 
 
@@ -61,6 +64,12 @@ def test_override_replaces_what_is_given_and_keeps_the_rest() -> None:
         ({"ema_decay": 1.0}, "ema_decay"),
         ({"gradient_clip": float("inf")}, "gradient_clip"),
         ({"value_range": (1, -1)}, "value_range must rise"),
+        ({"value_range": (-2, 2)}, "value_range must lie within"),
+        ({"value_range": (0, float("inf"))}, "value_range"),
+        ({"schedule": {"beta_end": 0.3}}, "lower beta_end"),
+        ({"schedule": {"train_steps": 1001}}, "train_steps"),
+        ({"schedule": {"train_steps": 20}, "sampler_steps": 21}, "sampler_steps is 21"),
+        ({"unet": {"res_blocks": 5}}, "res_blocks"),
         ({"classes": ["glioma"]}, "two or more"),
         ({"classes": ["glioma", "glioma"]}, "two or more"),
         ({"classes": "glioma"}, "classes"),
@@ -86,7 +95,7 @@ def test_replace_takes_none_for_a_value_and_override_for_nothing() -> None:
 
 def test_every_field_is_read_by_the_code_and_described_in_the_api() -> None:
     folder = Path(generator.__file__).parent
-    code = "\n".join(path.read_text() for path in folder.glob("*.py") if path.name != "presets.py")
+    code = "\n".join(path.read_text() for path in folder.rglob("*.py") if path.name != "presets.py")
     fields = describe_fields()
     for name in Preset.model_fields:
         assert re.search(rf"(preset|self|like)\.{name}\b", code), name
@@ -103,6 +112,26 @@ def test_an_unknown_preset_names_the_known_ones() -> None:
 def test_default_steps_follow_the_sampler() -> None:
     assert [TINY.steps_for("ddim"), TINY.steps_for("ddpm")] == [50, 1000]
     assert [STUDY.steps_for("ddim"), STUDY.steps_for("ddpm")] == [50, 1000]
+
+
+def test_no_sampler_takes_more_steps_than_the_network_learned() -> None:
+    short = TINY.replace({"schedule": {"train_steps": 10}})
+    assert short.sampler_steps == 10
+    assert {short.steps_for(sampler) for sampler in SAMPLER_NAMES} == {10}
+    assert TINY.replace({"schedule": {"train_steps": 10}, "sampler_steps": 7}).sampler_steps == 7
+    assert TINY.replace({"schedule": {"clip": False}, "value_range": (-2, 2)}).value_range == (-2, 2)
+
+
+@pytest.mark.parametrize("sampler", SAMPLER_NAMES)
+@pytest.mark.parametrize("values", [{"beta_end": 0.0405}, {"betas": "cosine"}, {"train_steps": 50, "beta_end": 0.55}])
+def test_the_shortest_allowed_signal_samples_without_nan(sampler: SamplerName, values: dict[str, Any]) -> None:
+    schedule = TINY.replace({"schedule": {"prediction": "epsilon", **values}}).schedule
+    assert training_schedule(schedule).alphas_cumprod[-1] > LEAST_ALPHA_BAR
+    drawn = build_sampler(sampler, 10, schedule)
+    x_t = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for i in range(10):
+        x_t = drawn.step(x_t, i, x_t, torch.zeros_like(x_t))
+    assert x_t.isfinite().all()
 
 
 def test_step_size_rises_stays_and_falls() -> None:
