@@ -30,7 +30,7 @@ class TensorsDoNotFit(InvalidInput):
 
 
 class WeightsNotFinite(InvalidInput):
-    """The file holds NaN or infinite weights."""
+    """The file holds NaN or infinite weights, or such as float32 has no number for."""
 
 
 def read_weights(data: bytes) -> dict[str, Tensor]:
@@ -60,7 +60,7 @@ def fit_weights(tensors: Mapping[str, Tensor], preset: Preset) -> dict[str, Tens
 
     Raises:
         TensorsDoNotFit: a tensor is missing, left over, doubled, or of another shape.
-        WeightsNotFinite: a tensor holds NaN or infinity.
+        WeightsNotFinite: a tensor holds NaN or infinity, as it is or as float32.
     """
     with torch.device("meta"):  # shapes only, no memory
         wanted = {name: tuple(tensor.shape) for name, tensor in NoisePredictor(preset.unet).state_dict().items()}
@@ -87,9 +87,12 @@ def fit_weights(tensors: Mapping[str, Tensor], preset: Preset) -> dict[str, Tens
             extra=extra[:20],
             misshapen=misshapen[:20],
         )
-    if broken := [name for name, tensor in renamed.items() if not bool(torch.isfinite(tensor).all())]:
-        raise WeightsNotFinite(f"The file holds NaN or infinite numbers: {_complain(broken, 'affected')}.")
-    return {name: renamed[name].to(torch.float32) for name in wanted}
+    weights = {name: renamed[name].to(torch.float32) for name in wanted}
+    if broken := [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]:
+        raise WeightsNotFinite(
+            f"The file holds NaN, infinite numbers, or numbers beyond float32: {_complain(broken, 'affected')}."
+        )
+    return weights
 
 
 def _complain(names: list[str], what: str) -> str:

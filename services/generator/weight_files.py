@@ -1,6 +1,7 @@
 """What the first bytes of a weights file say: whether it is safetensors, and which tensors it holds; no torch."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
@@ -10,6 +11,8 @@ LENGTH_BYTES: Final = 8  # https://huggingface.co/docs/safetensors: u64 little-e
 MAX_HEADER_BYTES: Final = 16 * 1024**2
 FLOATS: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 """Bytes of a number of each type that weights may have."""
+MAX_SIDES: Final = 8
+"""Most dimensions of a tensor; a convolution in space has five."""
 _PICKLE_STARTS: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -23,10 +26,17 @@ class NotSafetensors(InvalidInput):
 
 @dataclass(frozen=True)
 class TensorHead:
-    """What a safetensors header says of one tensor; `dtype` is for example `F32`."""
+    """What a safetensors header says of one tensor.
+
+    Args:
+        dtype: for example `F32`.
+        start: where its bytes begin, counted from the end of the header; `end` is where they end.
+    """
 
     dtype: str
     shape: tuple[int, ...]
+    start: int
+    end: int
 
 
 def refuse_pickle(start: bytes) -> None:
@@ -59,25 +69,37 @@ def read_header(file: BinaryIO, size_bytes: int) -> dict[str, TensorHead]:
         )
     try:
         entries = json.loads(file.read(length))
-        heads = {
-            name: TensorHead(str(entry["dtype"]), tuple(int(side) for side in entry["shape"]))
-            for name, entry in entries.items()
-            if name != "__metadata__"
-        }
-        end = max((int(_end(entry)) for name, entry in entries.items() if name != "__metadata__"), default=0)
+        entries.pop("__metadata__", None)
+        heads = {name: _read_head(entry, size_bytes) for name, entry in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise NotSafetensors("The header of this safetensors file cannot be read; save it again.") from error
+    end = max((head.end for head in heads.values()), default=0)
     if LENGTH_BYTES + length + end != size_bytes:
         raise NotSafetensors(f"The file has {size_bytes} bytes, but its header speaks of another size; send it again.")
     if not heads:
         raise NotSafetensors("This safetensors file holds no tensors.")
     if others := sorted({head.dtype for head in heads.values()} - set(FLOATS)):
+        held = ", ".join(others).encode("ascii", "replace").decode()[:100]
         raise NotSafetensors(
-            f"Weights are floating-point numbers ({', '.join(FLOATS)}), but the file holds {', '.join(others)[:100]}; "
+            f"Weights are floating-point numbers ({', '.join(FLOATS)}), but the file holds {held}; "
             "send the state dict of the network only, without optimiser or counters."
         )
+    for name, head in heads.items():
+        if head.end - head.start != math.prod(head.shape) * FLOATS[head.dtype]:
+            raise NotSafetensors(f"The bytes of tensor {ascii(name)[:100]} do not fit its shape; save the file again.")
     return heads
 
 
-def _end(entry: dict[str, Any]) -> int:
-    return int(entry["data_offsets"][1])
+def _read_head(entry: dict[str, Any], size_bytes: int) -> TensorHead:
+    """One entry of the header, if its members are what they must be in a file of `size_bytes`.
+
+    Raises:
+        ValueError, KeyError, TypeError: they are not.
+    """
+    dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+    numbers = [*shape, start, end]
+    if not isinstance(dtype, str) or not isinstance(shape, list) or len(shape) > MAX_SIDES:
+        raise TypeError("a header's dtype is text, its shape a short list")
+    if not all(type(number) is int and 0 <= number <= size_bytes for number in numbers):
+        raise ValueError("a header's sizes are whole numbers within the file")
+    return TensorHead(dtype, tuple(shape), start, end)

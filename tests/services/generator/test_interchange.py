@@ -91,6 +91,13 @@ def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
         fit_weights(state, MICRO)
 
 
+def test_a_number_beyond_float32_is_refused() -> None:
+    state = {name: tensor.to(torch.float64) for name, tensor in random_network().state_dict().items()}
+    state["conv_in.conv.weight"][0, 0, 0, 0] = 1e300
+    with pytest.raises(WeightsNotFinite, match=r"beyond float32: 1 affected \(conv_in"):
+        fit_weights(read_weights(safetensors.torch.save(state)), MICRO)
+
+
 def test_a_file_is_judged_by_its_header() -> None:
     def read(data: bytes) -> object:
         return read_header(io.BytesIO(data), len(data))
@@ -114,6 +121,49 @@ def test_a_file_is_judged_by_its_header() -> None:
     for data in broken:
         with pytest.raises(NotSafetensors):
             read(data)
+
+
+def write_header(entries: str) -> bytes:
+    """A safetensors file with this text as header and room for two float32 numbers."""
+    header = entries.encode("utf-8", "surrogatepass")
+    return len(header).to_bytes(8, "little") + header + bytes(8)
+
+
+GOOD_ENTRY = {"dtype": '"F32"', "shape": "[2]", "data_offsets": "[0,8]"}
+STRANGE = (
+    "null", "true", "[]", "{}", "[0]", "[0,8,8]", "[0,1e999]", "[-1e999,8]", "[NaN,8]", "[0,8.0]", '["0","8"]', "[8,0]",
+    "[-8,8]", "[true,8]", "[[0],8]", "[1e999]", "[2.0]", "[-2]", "[3]", "2", '"2"', '"F\\ud800"', '"f32"', '"I64"',
+    '"F64"', "1e999", "[" + "9" * 400 + "]", "[" + "9" * 5000 + "]", "[" + "1," * 100_000 + "2]", "[" * 100_000,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("member", list(GOOD_ENTRY))
+@pytest.mark.parametrize("value", [*STRANGE, None])
+def test_a_strange_header_is_refused_by_name(member: str, value: str | None) -> None:
+    members = {**GOOD_ENTRY, member: value}
+    text = ",".join(f'"{name}":{there}' for name, there in members.items() if there is not None)
+    data = write_header(f'{{"a":{{{text}}}}}')
+    with pytest.raises(NotSafetensors) as caught:
+        read_header(io.BytesIO(data), len(data))
+    caught.value.detail.encode()
+
+
+def test_the_strange_headers_are_one_step_from_a_good_one() -> None:
+    text = ",".join(f'"{name}":{value}' for name, value in GOOD_ENTRY.items())
+    data = write_header(f'{{"a":{{{text}}}}}')
+    assert read_header(io.BytesIO(data), len(data))["a"].shape == (2,)
+    for broken in (
+        f'{{"a":{text}}}',
+        f'{{"a":[{{{text}}}]}}',
+        '{"a":null}',
+        '{"__metadata__":[]}',
+        "[[1]]",
+        '"a"',
+        "\ud800",
+    ):
+        data = write_header(broken)
+        with pytest.raises(NotSafetensors):
+            read_header(io.BytesIO(data), len(data))
 
 
 DRIVER = """
