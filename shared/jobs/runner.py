@@ -107,9 +107,8 @@ class Execution:
         except (ObjectNotFound, ObjectDamaged) as error:
             log.warning("resume_bundle_unusable", code=error.code, sha256=self.claim.resume_sha256)
             what = "missing" if isinstance(error, ObjectNotFound) else "damaged"
-            self.progress.note(
-                resume=f"The saved state {self.claim.resume_sha256[:12]} is {what}; the work started from its beginning."
-            )
+            name = self.claim.resume_sha256[:12]
+            self.progress.note(resume=f"The saved state {name} is {what}; the work started from its beginning.")
             return None
 
 
