@@ -27,6 +27,8 @@ _PASSED_BACK: Final = (
     "retry-after",
 )
 _JSON_BYTES: Final = 1024 * 1024
+_FRAME_BYTES: Final = 64 * 1024
+"""What the boundaries and headers of multipart may add to a file."""
 
 
 class IdempotencyKeyInvalid(InvalidInput):
@@ -42,7 +44,7 @@ class Forwarded:
         path: the same in public and in private.
         service: the name of the service.
         timeout_s: how long the service may take to begin its answer.
-        limit: the setting with the largest body; None means the one for JSON.
+        limit: the setting with the largest file, which may come in a frame of multipart; None means a body of JSON.
     """
 
     method: str
@@ -60,7 +62,7 @@ FORWARDED: Final = (
     Forwarded("POST", "/generate", "generator"),
     Forwarded("POST", "/image-sets/{image_set}/regenerate", "generator"),
     Forwarded("POST", "/models/{model}/calibrate", "generator"),
-    Forwarded("POST", "/models/import", "generator", timeout_s=900.0, limit="upload_max_bytes"),
+    Forwarded("POST", "/models/import", "generator", timeout_s=900.0, limit="import_max_bytes"),
     Forwarded("GET", "/models/{model_id}/export", "generator"),
     Forwarded("POST", "/evaluate", "evaluator"),
     Forwarded("POST", "/models/classifier", "classifier"),
@@ -131,7 +133,7 @@ def _headers(request: Request, settings: Settings) -> list[tuple[bytes, bytes]]:
 
 
 async def _body(request: Request, route: Forwarded, settings: Settings) -> AsyncIterator[bytes]:
-    limit = _JSON_BYTES if route.limit is None else int(getattr(settings, route.limit))
+    limit = _JSON_BYTES if route.limit is None else int(getattr(settings, route.limit)) + _FRAME_BYTES
     async for batch in batches(request, limit):
         yield batch
 

@@ -24,6 +24,7 @@ from shared.settings import Settings, get_settings
 _MISSING = ("NoSuchKey", "NoSuchBucket", "NoSuchObject", "ResourceNotFound")
 _FULL = ("XMinioStorageFull", "QuotaExceeded", "InsufficientStorage")
 _PART_SIZE_BYTES = 64 * 1024**2
+_PIECE_BYTES = 1024**2
 
 
 class ObjectStore:
@@ -77,14 +78,47 @@ class ObjectStore:
         """
         data = self.get(blob_key(sha256))
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise ObjectDamaged(f"The stored object {sha256[:12]} is damaged; restore it from a backup.")
+            raise _damaged(sha256)
         return data
+
+    def stream_blob(self, sha256: str) -> Iterator[bytes]:
+        """The bytes whose hash is `sha256`, in pieces of at most a megabyte; what is returned is only sure at its end.
+
+        Raises:
+            ObjectNotFound: there is no such blob.
+            ObjectDamaged: the stored bytes have another hash; after the last piece but one.
+        """
+        digest = hashlib.sha256()
+        held = b""
+        with _translated(sha256):
+            response = self._client.get_object(self.bucket, blob_key(sha256))
+            try:
+                while piece := response.read(_PIECE_BYTES):
+                    digest.update(piece)
+                    if held:
+                        yield held
+                    held = bytes(piece)
+            finally:
+                response.close()
+                response.release_conn()
+        if digest.hexdigest() != sha256:
+            raise _damaged(sha256)
+        if held:
+            yield held
+
+    def blob_size(self, sha256: str) -> int:
+        """How many bytes the blob of this hash has.
+
+        Raises:
+            ObjectNotFound: there is no such blob.
+        """
+        with _translated(sha256):
+            return int(self._client.stat_object(self.bucket, blob_key(sha256)).size or 0)
 
     def has_blob(self, sha256: str) -> bool:
         """Whether a blob of this hash is stored."""
         try:
-            with _translated(sha256):
-                self._client.stat_object(self.bucket, blob_key(sha256))
+            self.blob_size(sha256)
         except ObjectNotFound:
             return False
         return True
@@ -167,6 +201,10 @@ class ObjectStore:
 def blob_key(sha256: str) -> str:
     """The key of the blob with this hash."""
     return f"blobs/sha256/{sha256[:2]}/{sha256}"
+
+
+def _damaged(sha256: str) -> ObjectDamaged:
+    return ObjectDamaged(f"The stored object {sha256[:12]} is damaged; restore it from a backup.")
 
 
 @contextmanager

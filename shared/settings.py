@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     s3_secure: bool = Field(False, description="Use TLS to the object store.")
 
     upload_max_bytes: int = Field(4 * 1024**3, description="Largest upload, bytes as sent.")
+    import_max_bytes: int = Field(
+        2 * 1024**3, gt=0, description="Largest file of weights that POST /models/import takes, bytes."
+    )
     upload_max_unpacked_bytes: int = Field(8 * 1024**3, description="Largest upload, bytes after unpacking.")
     upload_max_entries: int = Field(50_000, description="Most files in one upload.")
     upload_max_ratio: float = Field(100.0, description="Largest unpacked-to-packed ratio of a zip entry.")

@@ -1,6 +1,8 @@
 """A diffusion model as files that MONAI alone can use: how to build network and scheduler, and a script that does."""
 
 import json
+import zipfile
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from services.generator.preset import Preset
@@ -95,3 +97,42 @@ def write_companions(preset: Preset, model_id: str, name: str) -> dict[str, byte
     config = json.dumps(describe_for_monai(preset), indent=2)
     readme = _README.format(name=name, model_id=model_id) + "    " + SCRIPT.replace("\n", "\n    ").rstrip() + "\n"
     return {"config.json": config.encode(), "README.txt": readme.encode(), "sample.py": SCRIPT.encode()}
+
+
+def write_zip(files: dict[str, bytes], large_name: str, large_bytes: int, large: Iterable[bytes]) -> Iterator[bytes]:
+    """The bytes of a stored zip, piece by piece; equal for equal files, since its times are fixed.
+
+    Args:
+        large_name: the last file, of `large_bytes`, which comes in the pieces of `large` and is never whole in memory.
+    """
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+        entry = zipfile.ZipInfo(large_name)
+        entry.file_size = large_bytes  # from which zipfile sees whether it needs the fields of large files
+        with archive.open(entry, "w") as written:
+            for piece in large:
+                written.write(piece)
+                yield from sink.take()
+    yield from sink.take()
+
+
+class _Sink:
+    """A file that can only be written to; `take` gives what was written since."""
+
+    def __init__(self) -> None:
+        self._written: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        """Keep `data`."""
+        self._written.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def take(self) -> list[bytes]:
+        """What was written since the last call."""
+        written, self._written = self._written, []
+        return written

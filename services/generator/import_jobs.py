@@ -7,14 +7,12 @@ import dataclasses
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
-from services.generator.export import write_companions
+from services.generator.export import write_companions, write_zip
 from services.generator.preset import Preset
 from services.generator.presets import find_preset
-from services.generator.settings import get_generator_settings
 from services.generator.sources import get_diffusion_model, read_preset
 from services.generator.weight_files import read_header
 from shared.artifacts.store import DraftArtifact, get_artifacts
@@ -22,6 +20,7 @@ from shared.errors import InvalidInput, TooLarge
 from shared.jobs.runner import Execution
 from shared.jobs.submission import Accepted, Caller, submit
 from shared.objects import get_objects
+from shared.settings import get_settings
 from shared.tumour import TumourClass
 
 _PIECE_BYTES: Final = 1024 * 1024
@@ -62,7 +61,7 @@ def start_import(caller: Caller, file: BinaryIO, file_name: str, wishes: ImportW
             "Say what the model draws: `class` for a model of one class, or `classes` in `config`, in the order of "
             "their numbers, for a class-conditional one; not both."
         )
-    limit, size_bytes = get_generator_settings().import_max_bytes, file.seek(0, io.SEEK_END)
+    limit, size_bytes = get_settings().import_max_bytes, file.seek(0, io.SEEK_END)
     if size_bytes > limit:
         raise WeightsTooLarge(f"The file has {size_bytes} bytes; an import may have {limit}.", limit=limit)
     file.seek(0)
@@ -147,40 +146,11 @@ def stream_export(owner: str, model_id: str) -> Iterator[bytes]:
     """A stored zip of a diffusion model's weights and of what MONAI needs to use them.
 
     Raises:
-        ModelNotFound, NotADiffusionModel: before the first bytes.
+        ModelNotFound, NotADiffusionModel, ObjectNotFound: before the first bytes.
+        ObjectDamaged, StorageUnavailable: later; the zip breaks off without its directory, so no reader takes it.
     """
     model = get_diffusion_model(owner, model_id)
     manifest = get_artifacts().manifest(model)
     files = write_companions(read_preset(manifest), model.id, model.name)
-    weights = get_objects().get_blob(manifest["objects"]["weights"])
-    return _zip({**files, "weights.safetensors": weights})
-
-
-def _zip(files: dict[str, bytes]) -> Iterator[bytes]:
-    """The bytes of a zip, file after file; equal for equal files, since its times are fixed."""
-    sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
-        for name, data in files.items():
-            archive.writestr(zipfile.ZipInfo(name), data)
-            yield from sink.take()
-    yield from sink.take()
-
-
-class _Sink:
-    """A file that can only be written to; `take` gives what was written since."""
-
-    def __init__(self) -> None:
-        self._written: list[bytes] = []
-
-    def write(self, data: bytes) -> int:
-        """Keep `data`."""
-        self._written.append(bytes(data))
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing waits."""
-
-    def take(self) -> list[bytes]:
-        """What was written since the last call."""
-        written, self._written = self._written, []
-        return written
+    objects, weights = get_objects(), manifest["objects"]["weights"]
+    return write_zip(files, "weights.safetensors", objects.blob_size(weights), objects.stream_blob(weights))

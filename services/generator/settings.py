@@ -14,9 +14,6 @@ class GeneratorSettings(BaseSettings):
     checkpoint_every_s: float = Field(
         60.0, gt=0, description="Seconds between the resume bundles of a training: what a killed worker loses at most."
     )
-    import_max_bytes: int = Field(
-        2 * 1024**3, gt=0, description="Largest file of weights that POST /models/import takes, bytes."
-    )
 
 
 @lru_cache

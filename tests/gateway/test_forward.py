@@ -39,6 +39,10 @@ def make_service() -> FastAPI:
     async def classify(request: Request) -> dict[str, int]:
         return {"bytes": len(await request.body())}
 
+    @app.post("/models/import")
+    async def take_weights(request: Request) -> dict[str, int]:
+        return {"bytes": len(await request.body())}
+
     return app
 
 
@@ -94,6 +98,14 @@ def test_bodies_are_streamed_and_limited(service, gateway, keys, settings):
     assert (large.status_code, large.json()["code"]) == (413, "upload_too_large")
     chunked = gateway.post("/generate", content=iter([bytes(700_000)] * 2), headers=keys["alice"])
     assert (chunked.status_code, chunked.json()["code"]) == (413, "upload_too_large")
+
+
+def test_weights_have_the_limit_of_imports(service, gateway, keys, settings):
+    settings.import_max_bytes = 100_000
+    fits = gateway.post("/models/import", files={"file": ("a.safetensors", bytes(100_000))}, headers=keys["alice"])
+    assert (fits.status_code, fits.json()["bytes"] > 100_000) == (200, True)
+    large = gateway.post("/models/import", files={"file": ("a.safetensors", bytes(200_000))}, headers=keys["alice"])
+    assert (large.status_code, large.json()["code"]) == (413, "upload_too_large")
 
 
 @pytest.mark.parametrize(

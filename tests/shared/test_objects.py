@@ -32,6 +32,26 @@ class TestObjectStore:
         with pytest.raises(ObjectDamaged):
             objects.get_blob(sha256)
 
+    @pytest.mark.parametrize("size_bytes", [0, 1, 1024**2, 3 * 1024**2 + 1])
+    def test_a_blob_comes_back_in_pieces(self, objects: ObjectStore, size_bytes: int) -> None:
+        data = os.urandom(size_bytes)
+        sha256 = objects.put_blob(data)
+        pieces = list(objects.stream_blob(sha256))
+        assert b"".join(pieces) == data
+        assert max(map(len, pieces), default=0) <= 1024**2
+        assert objects.blob_size(sha256) == size_bytes
+
+    def test_a_damaged_blob_is_reported_before_its_last_piece(self, objects: ObjectStore) -> None:
+        data = os.urandom(2 * 1024**2)
+        sha256 = objects.put_blob(data)
+        objects.put(blob_key(sha256), data[:-1] + bytes([data[-1] ^ 1]))
+        pieces = objects.stream_blob(sha256)
+        assert next(pieces) == data[: 1024**2]
+        with pytest.raises(ObjectDamaged):
+            next(pieces)
+        with pytest.raises(ObjectNotFound):
+            next(objects.stream_blob("0" * 64))
+
     def test_a_missing_key_is_object_not_found(self, objects: ObjectStore) -> None:
         with pytest.raises(ObjectNotFound):
             objects.get("nothing/here")

@@ -13,13 +13,13 @@ import safetensors.torch
 import torch
 
 from services.generator import import_jobs, sources
-from services.generator.settings import get_generator_settings
 from shared.app import INTERNAL_TOKEN, OWNER
 from shared.artifacts.store import ArtifactStore
+from shared.errors import ObjectDamaged, ObjectNotFound
 from shared.jobs.runner import run_shard
 from shared.jobs.store import JobStore
-from shared.objects import ObjectStore
-from shared.settings import Settings
+from shared.objects import ObjectStore, blob_key
+from shared.settings import Settings, get_settings
 from tests.services.generator.micro import MICRO, random_network
 
 pytestmark = pytest.mark.services
@@ -102,6 +102,23 @@ def test_an_export_comes_back_as_the_same_weights(
     assert stored[0] == stored[1]
 
 
+def test_an_export_of_damaged_weights_breaks_off_unreadably(
+    door: Door, artifacts: ArtifactStore, objects: ObjectStore, jobs: JobStore
+) -> None:
+    model = artifacts.get(take_in(jobs, door.bring(weights()))["artifacts"][0]["id"], "team", "model")
+    stored = artifacts.manifest(model)["objects"]["weights"]
+    data = bytearray(objects.get_blob(stored))
+    data[-1] ^= 1
+    objects.put(blob_key(stored), bytes(data))
+    sent: list[bytes] = []
+    with pytest.raises(ObjectDamaged):
+        sent.extend(import_jobs.stream_export("team", model.id))
+    assert not zipfile.is_zipfile(io.BytesIO(b"".join(sent)))
+    objects.delete(blob_key(stored))
+    with pytest.raises(ObjectNotFound):
+        import_jobs.stream_export("team", model.id)
+
+
 def test_a_class_conditional_network_brings_its_classes(door: Door, artifacts: ArtifactStore, jobs: JobStore) -> None:
     preset = MICRO.replace({"classes": ["glioma", "notumor"]})
     data = safetensors.torch.save(random_network(config=preset.unet).state_dict())
@@ -141,9 +158,8 @@ def test_what_cannot_be_a_model_is_refused_at_once(
 
 def test_too_large_a_file_is_refused(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNTHMRI_IMPORT_MAX_BYTES", "1000")
-    get_generator_settings.cache_clear()
+    get_settings.cache_clear()
     answer = door.bring(weights())
-    get_generator_settings.cache_clear()
     assert (answer.status_code, answer.json()["code"], answer.json()["limit"]) == (413, "weights_too_large", 1000)
 
 

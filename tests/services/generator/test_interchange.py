@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import safetensors.torch
 import torch
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 
-from services.generator.export import describe_for_monai, write_companions
+from services.generator.export import describe_for_monai, write_companions, write_zip
 from services.generator.interchange import (
     TensorsDoNotFit,
     WeightsNotFinite,
@@ -205,6 +206,18 @@ def test_monai_alone_predicts_what_we_predict(tmp_path: Path) -> None:
         assert torch.isfinite(out["drawn"]).all()
         picture = (tmp_path / folder / "sample.pgm").read_bytes()
         assert (picture[:13], len(picture)) == (b"P5 16 16 255\n", 13 + 256)
+
+
+def test_the_zip_of_a_large_model_needs_little_memory() -> None:
+    """3 GiB go through in pieces; of a file beyond 2 GiB the zip has the fields that its reader needs."""
+    piece, n_pieces, n_bytes = bytes(16 * 1024**2), 192, 0
+    tracemalloc.start()
+    for part in write_zip({"README.txt": b"read"}, "large", len(piece) * n_pieces, (piece for _ in range(n_pieces))):
+        n_bytes += len(part)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n_bytes > len(piece) * n_pieces
+    assert peak < 3 * len(piece)
 
 
 def test_the_script_and_the_recipe_are_in_the_readme_and_the_config() -> None:
