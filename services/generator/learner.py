@@ -1,6 +1,6 @@
 """The learner: a network, its optimiser and the moving average of its weights; what one update changes."""
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from services.generator.objective import Objective
 from services.generator.preset import Preset
 from services.generator.resume import ResumeState
 from services.generator.trained_model import AVERAGE, RAW
+
+_THEN: Final = ", then "
 
 
 class Learner:
@@ -25,15 +27,21 @@ class Learner:
 
     def __init__(self, preset: Preset, seed: int, device: torch.device) -> None:
         self._preset, self._device = preset, device
-        self.dtype = training_dtype(device, preset.precision)
+        self.precision = str(training_dtype(device, preset.precision)).removeprefix("torch.")
         self.objective = Objective(preset, device)
         self.network: nn.Module = build_network(preset.unet, seed).to(device).train()
         if device.type == "cuda":
             # Tensor cores want channels last; on a CPU it gains nothing.
             self.network = self.network.to(memory_format=torch.channels_last)
         self._optimizer = torch.optim.Adam(self.network.parameters(), lr=preset.learning_rate, fused=True)
-        self._scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        self._scaler = self._build_scaler()
         self._average = MovingAverage(self.network, preset.ema_decay) if preset.ema_decay is not None else None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The arithmetic of the network now: the last of `precision`, which names all it has had in turn."""
+        dtype: torch.dtype = getattr(torch, self.precision.rsplit(_THEN, 1)[-1])
+        return dtype
 
     def update(self, batch: Batch, step: int, n_steps: int) -> Tensor:
         """Make update `step` of `n_steps`, Algorithm 1 of Ho et al. 2020 (arXiv:2006.11239), on one batch.
@@ -73,7 +81,14 @@ class Learner:
         return self._scaler.state_dict()
 
     def restore(self, state: ResumeState) -> None:
-        """Become the learner that `state` was taken from."""
+        """Become the learner that `state` was taken from, with its arithmetic, whatever is usual on this device.
+
+        Only float16 cannot be gone on with where there is no GPU; `precision` then says that float32 followed it.
+        """
+        self.precision = state.precision
+        if self.dtype == torch.float16 and self._device.type != "cuda":
+            self.precision += f"{_THEN}float32"
+        self._scaler = self._build_scaler()
         self.network.load_state_dict(state.weights[RAW])
         if self._average is not None:
             self._average.load(state.weights[AVERAGE])
@@ -81,6 +96,9 @@ class Learner:
         self._optimizer.load_state_dict({"state": self._lay_out(state.optimizer), "param_groups": groups})
         if state.scaler:
             self._scaler.load_state_dict(state.scaler)
+
+    def _build_scaler(self) -> torch.amp.GradScaler:
+        return torch.amp.GradScaler(self._device.type, enabled=self.dtype == torch.float16)
 
     def _lay_out(self, moments: list[dict[str, Tensor]]) -> dict[int, dict[str, Tensor]]:
         """Adam's moments in the memory layout of their parameters, as the fused kernel needs; none before an update."""

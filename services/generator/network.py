@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
-from torch import Tensor, nn
+from torch import Tensor
 
 from services.generator.preset import Precision, UNetConfig
 
@@ -51,11 +51,6 @@ def build_network(config: UNetConfig, seed: int = 0) -> NoisePredictor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return NoisePredictor(config)
-
-
-def count_parameters(network: nn.Module) -> int:
-    """How many numbers training adjusts."""
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def choose_device() -> torch.device:

@@ -5,15 +5,18 @@ No random state is in them: the numbers of update k are drawn from (seed, k), se
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from services.generator.checkpoints import read_tensors, write_tensors
 from services.generator.curves import Losses, Measurement
+from services.generator.preset import Preset
 from services.generator.training_data import TrainingData
 from shared.errors import Conflict
 
@@ -35,7 +38,8 @@ class ResumeState:
         losses: loss of each update done.
         measurements: what was measured between them.
         seconds: time spent in those updates.
-        precision: arithmetic of the network in those updates.
+        precision: arithmetic of the network in those updates, for example `bfloat16`; `float16, then float32` where a
+            training begun on a GPU went on without one.
         scaler: state of the scaling of a float16 loss, else empty.
     """
 
@@ -82,7 +86,7 @@ def read_resume(data: bytes, training_id: Mapping[str, Any] | None = None) -> Re
         CheckpointDamaged, CheckpointIsPickle: see `checkpoints.read_tensors`.
     """
     tensors, facts = read_tensors(data)
-    if training_id is not None and facts.get("training") != dict(training_id):
+    if training_id is not None and _complete(facts.get("training", {})) != _complete(training_id):
         raise ResumeBundleMismatch(
             "The saved state is of a training on other images or with other settings, so it cannot be gone on from; "
             "start a new training."
@@ -104,6 +108,14 @@ def read_resume(data: bytes, training_id: Mapping[str, Any] | None = None) -> Re
         precision=facts["precision"],
         scaler=facts["scaler"],
     )
+
+
+def _complete(training_id: Mapping[str, Any]) -> dict[str, Any]:
+    """`training_id` with its preset's fields that a version before did not know, at their defaults."""
+    completed = dict(training_id)
+    with suppress(ValidationError):  # Then it is compared as it is.
+        completed["preset"] = Preset.model_validate(completed.get("preset")).model_dump(mode="json")
+    return completed
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+import torch
 from torch import Tensor
 
 from services.generator.batches import Batch, Batches
@@ -34,7 +35,11 @@ Publish = Callable[[str, bytes], None]
 
 
 class TrainingDiverged(InvalidInput):
-    """The loss stopped being a number."""
+    """The loss or a weight stopped being a number."""
+
+
+class TrainingOutOfMemory(InvalidInput):
+    """The network and a batch do not fit into the memory of the GPU."""
 
 
 def forget_file(name: str, data: bytes) -> None:
@@ -59,34 +64,42 @@ def train_model(
         preset: network, schedule, objective and optimiser.
         seed: decides the initial weights, the order of the images, rotations, timesteps, noise and samples.
         progress: told of each update; asked before each, and while measuring, whether to go on.
-        save: takes a resume bundle, every `save_every_s` seconds and when `progress` stops the training.
+        save: takes a resume bundle when `save_every_s` seconds have passed since the last, between two updates and
+            before a measurement or a sheet, and when `progress` stops the training.
         resume: the newest such bundle, to go on from.
-        save_every_s: seconds between bundles.
+        save_every_s: least seconds between bundles; a measurement or a sheet may make it more.
         publish: takes files to look at meanwhile, by name: `curves.json` and sheets of samples.
 
     Raises:
         TooFewImages, ConstantImages, WrongImageSize: see `images.check_images`.
-        TrainingDiverged: the loss is not finite.
+        TrainingDiverged: the loss is not finite, or a weight at the end.
+        TrainingOutOfMemory: of the GPU.
         ResumeBundleMismatch: `resume` belongs to another training.
         Cancelled, Stopping: from `progress`, after a last bundle.
     """
     check_images(data.images_u8, preset.size_px)
-    run = _Run(data, preset, seed, progress, publish)
-    if resume is not None:
-        run.restore(resume)
     saved_at = time.monotonic()
     try:
-        while run.goes_on():
-            progress.raise_if_cancelled()
+        run = _Run(data, preset, seed, progress, publish)
+        if resume is not None:
+            run.restore(resume)
+        while True:
             if save is not None and time.monotonic() - saved_at >= save_every_s:
                 save(run.bundle())
                 saved_at = time.monotonic()
+            if not run.goes_on():
+                return run.result()
+            progress.raise_if_cancelled()
             run.update()
     except (Cancelled, Stopping):
         if save is not None:
             save(run.bundle())
         raise
-    return run.result()
+    except torch.OutOfMemoryError as error:
+        raise TrainingOutOfMemory(
+            f"The GPU has too little memory for a batch of {preset.batch_size} images; train with a smaller batch_size "
+            "or size, or a smaller network."
+        ) from error
 
 
 class _Run:
@@ -150,7 +163,13 @@ class _Run:
 
     def result(self) -> TrainedModel:
         """What is kept of the finished training."""
-        return TrainedModel.of_state(self._state(), self._preset, self._batches.n_images)
+        model = TrainedModel.of_state(self._state(), self._preset, self._batches.n_images)
+        if not model.is_finite():
+            raise TrainingDiverged(
+                "A weight is no finite number any more; train again with a smaller learning_rate than "
+                f"{self._preset.learning_rate}."
+            )
+        return model
 
     def _state(self) -> ResumeState:
         return ResumeState(
@@ -159,7 +178,7 @@ class _Run:
             losses=self._losses,
             measurements=self._measurements,
             seconds=self._seconds,
-            precision=str(self._learner.dtype).removeprefix("torch."),
+            precision=self._learner.precision,
             scaler=self._learner.scaler_state(),
         )
 

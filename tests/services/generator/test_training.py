@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from services.generator.batches import scale_images
+from services.generator.checkpoints import read_tensors, write_tensors
 from services.generator.images import TooFewImages, decode_gray
 from services.generator.network import choose_device, training_dtype
 from services.generator.preset import Preset, ScheduleConfig
-from services.generator.resume import ResumeBundleMismatch
-from services.generator.training import TrainedModel, TrainingDiverged, train_model
+from services.generator.resume import ResumeBundleMismatch, read_resume
+from services.generator.training import TrainedModel, TrainingDiverged, TrainingOutOfMemory, train_model
 from services.generator.training_data import TrainingData
 from shared.progress import Cancelled, NoProgress, Stopping
 from shared.tumour import TumourClass
@@ -89,8 +90,8 @@ def test_a_stopped_training_goes_on_to_the_same_bits(
 def test_a_killed_training_goes_on_from_any_timed_bundle(undisturbed: TrainedModel) -> None:
     saved: list[bytes] = []
     train(save=saved.append, save_every_s=0.0)
-    assert len(saved) == 9
-    for data in (saved[0], saved[4], saved[8]):
+    assert len(saved) == 10  # before each update, and before the last look back
+    for data in (saved[0], saved[4], saved[9]):
         assert_same(train(resume=data), undisturbed)
 
 
@@ -262,12 +263,58 @@ def test_precision_is_what_the_preset_says() -> None:
     assert exact.curves["loss"] == pytest.approx(rounded.curves["loss"], rel=0.02)  # bfloat16 keeps 8 bits
 
 
+def test_a_training_goes_on_in_the_arithmetic_it_began_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[bytes] = []
+    preset = MICRO.override(precision="bfloat16")
+    whole = train(preset, save=saved.append, save_every_s=0.0)
+    tensors, facts = read_tensors(saved[4])
+    usual = write_tensors(
+        tensors, {**facts, "training": {**facts["training"], "preset": MICRO.model_dump(mode="json")}}
+    )
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # `auto` is now float32
+    resumed = train(MICRO, resume=usual)
+    assert resumed.precision == "bfloat16"
+    assert_same(resumed, whole)
+    began_on_gpu = write_tensors(tensors, {**facts, "precision": "float16"})
+    if choose_device().type == "cpu":
+        assert train(preset, resume=began_on_gpu).precision == "float16, then float32"
+
+
+def test_a_bundle_of_a_version_that_knew_fewer_fields_is_gone_on_from(undisturbed: TrainedModel) -> None:
+    saved: list[bytes] = []
+    train(save=saved.append, save_every_s=0.0)
+    tensors, facts = read_tensors(saved[4])
+    del facts["training"]["preset"]["min_snr_gamma"]
+    assert_same(train(resume=write_tensors(tensors, facts)), undisturbed)
+    facts["training"]["preset"]["min_snr_gamma"] = 4.0
+    with pytest.raises(ResumeBundleMismatch):
+        train(resume=write_tensors(tensors, facts))
+
+
+def test_what_was_learned_is_saved_before_the_look_back_of_an_epoch() -> None:
+    """Else a worker that dies in a long validation or sheet loses the epoch."""
+    saved: list[bytes] = []
+    published: list[int] = []
+    preset = FULL.replace({"epochs": 1, "sample_every": 1})
+    train(preset, data=SPLIT, save=saved.append, save_every_s=0.0, publish=lambda *_: published.append(len(saved)))
+    assert published[0] == len(saved) == 4  # before each of three updates, and before the sheet
+    assert len(read_resume(saved[-1]).losses) == 3
+
+
+def test_a_full_gpu_is_named_with_what_to_lower() -> None:
+    with pytest.raises(TrainingOutOfMemory, match="smaller batch_size"):
+        train(progress=Recorder(stop_at=2, how=torch.OutOfMemoryError))
+
+
+def test_weights_that_diverge_in_the_last_update_are_no_model() -> None:
+    with pytest.raises(TrainingDiverged, match="learning_rate"):
+        train(MICRO.model_copy(update={"learning_rate": float("inf"), "epochs": 1, "batch_size": 16}))
+
+
 def test_a_clipped_gradient_bounds_the_update() -> None:
     """Adam's first step is the same for any scale of the gradient, so the clip shows in its moments."""
     saved: list[bytes] = []
     train(MICRO.override(gradient_clip=1e-3, epochs=1), save=saved.append, save_every_s=0.0)
-    from services.generator.resume import read_resume
-
     moments = read_resume(saved[1]).optimizer  # after one update
     norm = torch.cat([moment["exp_avg"].flatten() for moment in moments]).norm().item()
     assert norm == pytest.approx(0.1 * 1e-3, rel=1e-3)  # (1 - beta_1) times the clipped norm
