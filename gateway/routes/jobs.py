@@ -42,7 +42,11 @@ def get_job(
     principal: Annotated[Principal, Depends(principal_of)],
     resources: Annotated[Resources, Depends(resources_of)],
 ) -> Response:
-    """One job: status, progress, rate, expected end, the files it shows while it runs, artifacts, error."""
+    """One job: status, progress, rate, expected end, the files it shows while it runs, artifacts, error.
+
+    Of a queued job `queue_position` says how many jobs of its queue have their turn before it: 0 is next. Jobs take
+    turns part by part, so the number may grow when a job has been served once and goes to the end of the round.
+    """
     return _tagged(request, resources.jobs.get(job_id, principal.sees))
 
 

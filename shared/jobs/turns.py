@@ -6,12 +6,14 @@ the end of the round, where its making counts as its last turn; so no stream of 
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, not_, select, update
+from sqlalchemy import ColumnElement, exists, func, literal, not_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from shared.database import Database, now_s
 from shared.jobs.states import OPEN, ShardStatus
 from shared.jobs.tables import JobRow, ShardRow
+
+_LAST_TURN = func.coalesce(JobRow.served_at, JobRow.created_at)
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,33 @@ def next_turn(database: Database, kinds: list[str]) -> Turn | None:
 
     A shard that waits for something that was down is left out until its time has come.
     """
-    waits = (ShardRow.delays > 0) & (ShardRow.sends == 0) & (ShardRow.send_after > now_s())
-    last_turn = func.coalesce(JobRow.served_at, JobRow.created_at)
     query = (
         select(JobRow.kind, ShardRow.job_id, ShardRow.number)
         .join(JobRow, JobRow.id == ShardRow.job_id)
-        .where(ShardRow.status == ShardStatus.QUEUED, JobRow.status.in_(OPEN), JobRow.kind.in_(kinds), not_(waits))
-        .order_by(last_turn, JobRow.created_at, JobRow.id, ShardRow.number)
+        .where(*_may_be_claimed(kinds))
+        .order_by(_LAST_TURN, JobRow.created_at, JobRow.id, ShardRow.number)
         .limit(1)
     )
     with database.reading() as session:
         found = session.execute(query).first()
     return Turn(*found) if found is not None else None
+
+
+def count_turns_before(session: Session, job: JobRow, kinds: list[str]) -> int:
+    """How many other jobs of these kinds have their turn before this one; 0 means that it is next."""
+    last_turn = job.created_at if job.served_at is None else job.served_at
+    earlier = tuple_(_LAST_TURN, JobRow.created_at, JobRow.id) < tuple_(
+        literal(last_turn), literal(job.created_at), literal(job.id)
+    )
+    has_a_part = exists().where(ShardRow.job_id == JobRow.id, *_may_be_claimed(kinds)).correlate(JobRow)
+    open_ones = select(func.count()).select_from(JobRow).where(JobRow.status.in_(OPEN), JobRow.kind.in_(kinds))
+    return session.scalar(open_ones.where(earlier, has_a_part)) or 0
+
+
+def _may_be_claimed(kinds: list[str]) -> tuple[ColumnElement[bool], ...]:
+    """The conditions that a shard waits for nothing but a worker."""
+    waits = (ShardRow.delays > 0) & (ShardRow.sends == 0) & (ShardRow.send_after > now_s())
+    return ShardRow.status == ShardStatus.QUEUED, JobRow.status.in_(OPEN), JobRow.kind.in_(kinds), not_(waits)
 
 
 def give_turn_back(session: Session, job_id: str) -> None:

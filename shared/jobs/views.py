@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.artifacts.store import URLS
@@ -12,6 +12,7 @@ from shared.jobs.files import files_of_job
 from shared.jobs.pace import remaining_s, units_per_s
 from shared.jobs.states import QUEUES, JobStatus
 from shared.jobs.tables import JobRow, ShardRow
+from shared.jobs.turns import count_turns_before
 
 
 def job_view(session: Session, job: JobRow) -> dict[str, Any]:
@@ -20,7 +21,11 @@ def job_view(session: Session, job: JobRow) -> dict[str, Any]:
 
 
 def job_summary(session: Session, job: JobRow) -> dict[str, Any]:
-    """The public members of a job; progress counts `unit`s, `rate` is units per second, `eta_s` seconds."""
+    """The public members of a job; progress counts `unit`s, `rate` is units per second, `eta_s` seconds.
+
+    `queue_position` counts the jobs whose turn comes first: 0 is next. Jobs take turns part by part, so a job that was
+    served already stands behind a newer one that was not.
+    """
     shards = list(session.scalars(select(ShardRow).where(ShardRow.job_id == job.id).order_by(ShardRow.number)))
     done, total = _progress(job, shards)
     rate, eta_s = _forecast(session, job, done, total)
@@ -77,16 +82,11 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 
 def _queue_position(session: Session, job: JobRow) -> int | None:
-    """How many open jobs of the same queue are older; None once the job has started."""
+    """How many jobs of the same queue have their turn before this one; None once the job runs or has ended."""
     if job.status != JobStatus.QUEUED:
         return None
     kinds = [kind for kind, queue in QUEUES.items() if queue == QUEUES[job.kind]]
-    older = select(func.count()).where(
-        JobRow.kind.in_(kinds),
-        JobRow.status.in_((JobStatus.QUEUED, JobStatus.RUNNING)),
-        JobRow.created_at < job.created_at,
-    )
-    return session.scalar(older) or 0
+    return count_turns_before(session, job, kinds)
 
 
 def _iso(seconds: float | None) -> str | None:

@@ -5,12 +5,15 @@ import time
 from datetime import datetime
 
 import pytest
+from sqlalchemy import update
 
 from shared.cursors import CursorInvalid
 from shared.database import Database
 from shared.errors import IdempotencyKeyReused, JobNotFinished, JobNotFound
 from shared.jobs.claims import Claims
 from shared.jobs.store import JobAlreadySucceeded, JobStore, NewJob
+from shared.jobs.tables import ShardRow
+from shared.jobs.turns import next_turn
 
 pytestmark = pytest.mark.services
 
@@ -89,6 +92,25 @@ def test_pages_hold_every_job_once_newest_first(jobs: JobStore) -> None:
 def test_a_queued_job_knows_how_many_are_before_it(jobs: JobStore) -> None:
     ids = [jobs.create(new())[0] for _ in range(3)]
     assert [jobs.get(job_id, "team")["queue_position"] for job_id in ids] == [0, 1, 2]
+
+
+def test_a_position_is_the_place_in_the_order_in_which_workers_serve(jobs: JobStore, database: Database) -> None:
+    """The oldest job was served once and goes to the end of the round; one that has no part left stands in no way."""
+    ids = [jobs.create(new())[0] for _ in range(3)]
+    claims = Claims(database, 30.0)
+    oldest = claims.claim(ids[0], 0)
+    assert oldest is not None
+    assert [jobs.get(job_id, "team")["queue_position"] for job_id in ids] == [None, 0, 1]
+    claims.release(oldest, 0.1)
+    with database.writing() as session:
+        session.execute(update(ShardRow).values(send_after=0.0))
+    positions = {job_id: jobs.get(job_id, "team")["queue_position"] for job_id in ids}
+    assert positions == {ids[1]: 0, ids[2]: 1, ids[0]: 2}
+    for place in range(3):
+        turn = next_turn(database, ["preprocess", "diffusion.sample", "diffusion.train", "evaluate"])
+        assert turn is not None
+        assert positions[turn.job_id] == place
+        jobs.cancel(turn.job_id, "team")
 
 
 def test_retry_takes_over_finished_parts_and_resume_bundles(jobs: JobStore, database: Database) -> None:
