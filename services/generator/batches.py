@@ -1,7 +1,7 @@
 """What each update of a training sees, as a function of (data, preset, seed, number of the update) alone.
 
 All that is random, the order of the images, their rotations, timesteps t, noise eps and which classes are withheld, is
-drawn on the CPU from generators seeded by (seed, stream, epoch or update), so that no random state needs saving.
+drawn on the CPU from the streams of (seed, epoch or update), so that no random state needs saving.
 """
 
 import math
@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from services.generator.augmentation import draw_rotations, rotate_images
 from services.generator.images import ImageU8
 from services.generator.preset import Preset
+from services.generator.streams import Stream, open_stream
 from services.generator.training_data import TrainingData
 from services.generator.validation import HeldOutImages
 
-_SHUFFLING, _NOISING, _ROTATING, _VALIDATING = 0, 1, 2, 3  # Streams of random numbers that must not overlap.
 _EPOCHS_REMEMBERED: Final = 2  # The one that is on, and the next, whose first batch is drawn ahead.
 
 
@@ -60,7 +59,7 @@ class Batches:
         x_0 = self._images[chosen.to(self._device)]
         if preset.rotation_deg:
             x_0 = rotate_images(x_0, angles_deg[chosen], black=preset.value_range[0])
-        generator = _seed_generator(self._seed, _NOISING, step)
+        generator = open_stream(self._seed, Stream.NOISING, step)
         t = torch.randint(0, preset.schedule.train_steps, (len(chosen),), generator=generator)
         eps = torch.randn(x_0.shape, generator=generator)
         classes = None
@@ -76,13 +75,13 @@ class Batches:
             return None
         x_0 = scale_images(data.held_out_u8, preset.value_range).to(self._device)
         classes = torch.from_numpy(data.held_out_classes).to(self._device) if preset.classes else None
-        generator = _seed_generator(self._seed, _VALIDATING, 0)
+        generator = open_stream(self._seed, Stream.VALIDATING, 0)
         return HeldOutImages(x_0, classes, preset.schedule.train_steps, generator, preset.batch_size)
 
     def _draw_epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
         """The order of the images in an epoch, each once, and the angle of each image, degrees."""
-        order = torch.randperm(self.n_images, generator=_seed_generator(self._seed, _SHUFFLING, epoch))
-        rotating = _seed_generator(self._seed, _ROTATING, epoch)
+        order = torch.randperm(self.n_images, generator=open_stream(self._seed, Stream.SHUFFLING, epoch))
+        rotating = open_stream(self._seed, Stream.ROTATING, epoch)
         preset = self._preset
         return order, draw_rotations(self.n_images, preset.rotation_deg, preset.rotation_chance, rotating)
 
@@ -97,9 +96,3 @@ def scale_images(images_u8: ImageU8, value_range: tuple[float, float]) -> Tensor
     """`images_u8`, (N, H, W) uint8, as (N, 1, H, W) float32 in `value_range`: 0 at its low end, 255 at its high end."""
     low, high = value_range
     return torch.from_numpy(images_u8).unsqueeze(1).float() / 255 * (high - low) + low
-
-
-def _seed_generator(seed: int, stream: int, number: int) -> Generator:
-    """A generator for step or epoch `number` of one stream of random numbers."""
-    word = np.random.SeedSequence([seed, stream, number]).generate_state(1, np.uint64)[0]
-    return Generator().manual_seed(int(word) >> 1)

@@ -1,7 +1,7 @@
 """Sampling: draws images from a trained network, each from a seed of its own, over the steps of a sampler.
 
 Image k of seed s is a function of (network, sampler, s, k) alone. Its initial noise and, with `ddpm`, its noise at
-every step come from one generator seeded from (s, k), drawn on the CPU so that a GPU starts from the same noise. The
+every step come from the one stream of (s, k), drawn on the CPU so that a GPU starts from the same noise. The
 network always sees one batch shape, the last batch being padded, because on a CPU the arithmetic inside a convolution
 is ordered by the shape: for one shape an image is bit-equal whatever its neighbours, its place in the batch, its
 shard or its worker. Between *different* batch sizes float32 rounding differs by some 1e-7 a call; after all steps of
@@ -20,12 +20,23 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from services.generator.images import ImageU8
 from services.generator.outputs import ImageUnit, round_unit
 from services.generator.samplers import Sampler
+from services.generator.streams import Stream, open_stream
+from shared.errors import InvalidInput
 from shared.progress import Progress
+
+
+class SamplesNotFinite(InvalidInput):
+    """The network drew NaN or infinite values, which are no gray levels."""
+
+
+class BatchDoesNotFit(InvalidInput):
+    """The network needs more memory for a batch than the device has."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +58,6 @@ class SamplingPlan:
     indices: Sequence[int]
     batch_size: int
     precision: Literal["float32", "bfloat16"] = "float32"
-
-
-def derive_image_seed(seed: int, index: int) -> int:
-    """The generator seed of image `index` of a set: 63 bits of NumPy's `SeedSequence([seed, index])`.
-
-    SeedSequence mixes its words so that near seeds give independent streams (https://numpy.org/doc/stable/reference/
-    random/parallel.html), which seed + index would not: image 1 of seed 0 would be image 0 of seed 1.
-    """
-    word = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0]
-    return int(word) >> 1
 
 
 def sample_images(
@@ -84,16 +85,36 @@ def sample_unit_images(
 
     Raises:
         Cancelled, Stopping: from `progress`, within one denoising step.
+        SamplesNotFinite: an image has NaN or infinite values.
+        BatchDoesNotFit: the device has too little memory for a batch.
     """
     network.eval()
     (low, high), indices, total = plan.value_range, plan.indices, len(plan.indices)
     for start in range(0, total, plan.batch_size):
         batch = indices[start : start + plan.batch_size]
-        generators = [Generator().manual_seed(derive_image_seed(plan.seed, index)) for index in batch]
-        x_0 = denoise_batch(network, sampler, plan, generators, progress, device or torch.device("cpu"))
+        generators = [open_stream(plan.seed, Stream.IMAGE, index) for index in batch]
+        try:
+            x_0 = denoise_batch(network, sampler, plan, generators, progress, device or torch.device("cpu"))
+        except torch.OutOfMemoryError as error:
+            raise BatchDoesNotFit(
+                f"A batch of {plan.batch_size} images of {plan.size_px} px needs more memory than {device} has free; "
+                "ask for a smaller batch_size."
+            ) from error
         images_unit = ((x_0[: len(batch)] - low) / (high - low)).squeeze(1).cpu().numpy()
+        _require_finite(batch, images_unit)
         progress.update(start + len(batch), total)
         yield from zip(batch, images_unit, strict=True)
+
+
+def _require_finite(indices: Sequence[int], images_unit: NDArray[np.float32]) -> None:
+    """Raise SamplesNotFinite, naming the first of the images, (N, H, W), that has values which are not finite."""
+    finite = np.isfinite(images_unit).all(axis=(1, 2))
+    if not finite.all():
+        raise SamplesNotFinite(
+            f"Image {indices[int(np.argmin(finite))]} came out with values that are not numbers: the model's weights "
+            "are broken, as after a training that diverged. Train again with a smaller learning_rate, or import the "
+            "weights anew."
+        )
 
 
 @torch.inference_mode()

@@ -16,18 +16,17 @@ _GRAYS: Final = (np.linspace(0, 1, _N_LEVELS) * 255).astype(np.uint8)
 """matplotlib's gray map in bytes: truncated, so that 24 levels, such as 33, come out one lower."""
 
 
-def to_study_jpeg(image: NDArray[np.float32] | NDArray[np.uint8]) -> bytes:
-    """The study's JPEG of `image` as its network drew it, that is transposed; what comes out is mirrored left-right.
+def to_study_jpeg(image_unit: NDArray[np.float32]) -> bytes:
+    """The study's JPEG of an image as its network drew it, that is transposed; what comes out is mirrored left-right.
 
     The steps are scipy's `rotate` by -90 degrees and `zoom` by 2 with cubic splines, then matplotlib's `imsave` in gray
     between 0 and 1, whose colour map has 256 levels; it leaves quality and 4:2:0 subsampling to Pillow's defaults.
 
     Args:
-        image: (S, S) float32, nominally in [0, 1], values outside are clipped after enlargement; or uint8.
+        image_unit: (S, S) float32, nominally in [0, 1]; values outside are clipped after enlargement.
     """
     from scipy import ndimage
 
-    image_unit = image / np.float32(255) if image.dtype == np.uint8 else image
     turned = ndimage.rotate(image_unit, _ANGLE_DEG, reshape=False, order=3)
     enlarged = ndimage.zoom(turned, ENLARGEMENT)
     levels = np.clip(np.floor(enlarged * _N_LEVELS), 0, _N_LEVELS - 1).astype(np.uint8)

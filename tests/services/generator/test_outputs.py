@@ -50,11 +50,6 @@ def test_png_is_upright_and_the_study_output_mirrored(transposed: bool) -> None:
     assert np.abs(jpeg - enlarged).mean() > 10
 
 
-def test_gray_levels_are_read_as_well() -> None:
-    image_u8 = draw_images(1, 16)[0]
-    assert to_study_jpeg(image_u8) == to_study_jpeg(image_u8 / np.float32(255))
-
-
 def test_pngs_are_enlarged_and_their_range_is_clipped() -> None:
     assert decode_gray(encode_drawing(drawn_by_the_study(), transposed=False, output="png", size_px=80)).shape == (
         80,

@@ -10,7 +10,8 @@ from services.generator.images import ImageU8, decode_gray, encode_png, enlarge_
 from services.generator.preset import SAMPLER_NAMES, SamplerName, ScheduleConfig, UNetConfig
 from services.generator.recipe import SamplingPrecision
 from services.generator.samplers import build_sampler
-from services.generator.sampling import SamplingPlan, denoise_batch, derive_image_seed, sample_images
+from services.generator.sampling import BatchDoesNotFit, SamplesNotFinite, SamplingPlan, denoise_batch, sample_images
+from services.generator.streams import Stream, open_stream
 from shared.progress import Cancelled, NoProgress, Stopping
 from tests.services.generator.micro import PerfectPredictor, Recorder, draw_images, random_network
 
@@ -67,12 +68,12 @@ def test_one_image_equals_monais_inferer_from_the_same_noise() -> None:
     theirs.load_state_dict(ours.state_dict())
     schedule = ScheduleConfig(train_steps=100)
     plan = SamplingPlan(16, (0.0, 1.0), 5, [0], 1)
-    generator = torch.Generator().manual_seed(derive_image_seed(5, 0))
+    generator = open_stream(5, Stream.IMAGE, 0)
     sampler = build_sampler("ddpm", 100, schedule)
     x_0 = denoise_batch(ours, sampler, plan, [generator], NoProgress(), torch.device("cpu"))
     scheduler = DDPMScheduler(100)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_image_seed(5, 0))
+        torch.set_rng_state(open_stream(5, Stream.IMAGE, 0).get_state())
         noise = torch.randn(1, 1, 16, 16)
         expected = DiffusionInferer(scheduler).sample(noise, theirs, scheduler, verbose=False)
     assert torch.equal(x_0, expected)
@@ -103,7 +104,7 @@ def test_batches_of_1_7_and_64_agree(sampler: SamplerName) -> None:
     chosen, network = build_sampler(sampler, 8, SCHEDULE), random_network()
 
     def denoise(indices: range, batch_size: int) -> torch.Tensor:
-        generators = [torch.Generator().manual_seed(derive_image_seed(0, k)) for k in indices]
+        generators = [open_stream(0, Stream.IMAGE, k) for k in indices]
         plan = SamplingPlan(16, PM1, 0, indices, batch_size)
         return denoise_batch(network, chosen, plan, generators, NoProgress(), torch.device("cpu"))[: len(indices)]
 
@@ -118,12 +119,26 @@ def test_batches_of_1_7_and_64_agree(sampler: SamplerName) -> None:
 
 
 def test_seeds_and_indices_give_independent_images() -> None:
-    seeds = {derive_image_seed(seed, k) for seed in range(50) for k in range(50)}
-    assert len(seeds) == 2500
-    assert max(seeds) < 2**63
     first, second = draw(range(2), 2, seed=0), draw(range(2), 2, seed=1)
     distinct = {image.tobytes() for image in (*first.values(), *second.values())}
     assert len(distinct) == 4
+
+
+def test_what_is_no_number_is_no_image() -> None:
+    network = PerfectPredictor(torch.full((1, 1, 16, 16), float("nan")), SCHEDULE)
+    plan = SamplingPlan(16, PM1, 0, [3, 4], 2)
+    with pytest.raises(SamplesNotFinite, match=r"Image 3 .* Train again"):
+        list(sample_images(network, build_sampler("dpm++", 4, SCHEDULE), plan, progress=NoProgress()))
+
+
+def test_a_batch_that_does_not_fit_is_named() -> None:
+    class Greedy(torch.nn.Module):
+        def forward(self, x_t: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    plan = SamplingPlan(16, PM1, 0, range(4), 2)
+    with pytest.raises(BatchDoesNotFit, match=r"A batch of 2 images of 16 px .* smaller batch_size"):
+        list(sample_images(Greedy(), build_sampler("ddim", 4, SCHEDULE), plan, progress=NoProgress()))
 
 
 @pytest.mark.parametrize("how", [Cancelled, Stopping])
