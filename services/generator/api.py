@@ -77,11 +77,12 @@ def train_diffusion_model(request: TrainingRequest, caller: CallerDependency) ->
     Only images of split `Training` of a preprocessed image set are used, so that test images stay unseen. Which of
     them are trained on and which held out follows from the preset and the seed; too few images, or ones of a single
     gray level, are refused before any work, and what is odd about them (few images, a rare or an unknown plane) is
-    named in the job's notes and in the model card.
+    named in the job's notes and in the model card. Where the set knows patients, whole patients are held out.
 
     The job's notes show epoch, loss, validation loss and speed while it runs, and its files `curves.json` and sheets of
-    samples such as `samples_epoch_0050.png`; the finished model keeps them. A worker that dies loses at most a minute
-    of work. What a cancelled training has learned is kept by `POST /models/diffusion/keep`.
+    samples such as `samples_epoch_0050.png`; the finished model keeps them. A worker that dies loses what it did since
+    the state was last saved: about a minute of updates, and a measurement or a sheet that it was at. What a cancelled
+    training has learned is kept by `POST /models/diffusion/keep`.
 
     A set whose Testing images occur in Training is refused (409 `known_leakage`) unless it, or `leakage_waiver`, says
     why that is accepted; the reason stays in the model's manifest.
@@ -94,7 +95,7 @@ def train_diffusion_model(request: TrainingRequest, caller: CallerDependency) ->
 def keep_diffusion_model(request: KeepingRequest, caller: CallerDependency) -> JSONResponse:
     """Make a model of what a cancelled or failed training had learned when it last saved its state.
 
-    A training saves its state about once a minute and when it is cancelled. The model's card says after how many
+    A training saves its state about once a minute of updates and when it is cancelled. The model's card says after how many
     updates it was stopped. The training itself can still be gone on with, by `POST /jobs/{id}/retry`.
     """
     return keep_jobs.start_keeping(caller, request.job, request.name).response()
@@ -168,9 +169,12 @@ def calibrate_model(model: Identifier, request: CalibrationRequest, caller: Call
     """Measure quality against seconds for the samplers of a diffusion model.
 
     The report has a curve: for each sampler and number of steps the seconds an image takes, and the Fréchet distance of
-    the drawn images from the model's training images in a small space of coarse shape and graininess, beside that of
-    real images from real ones. `quality=fast` and `balanced` of `POST /generate` then take the cheapest setting within
-    50 % and 10 % of the best. The distance compares samplers of one model; it is no FID.
+    the drawn images from those the model was trained on, in a small space of coarse shape and graininess, beside that
+    of real images from real ones. Of a class-conditional model, equally many images of each class are compared: all
+    that it was trained on of the rarest class, and as many of the others.
+
+    `quality=fast` and `balanced` of `POST /generate` then take the cheapest setting within 50 % and 10 % of the best,
+    unless the request names `settings`. The distance compares samplers of one model; it is no FID.
     """
     return calibrate_jobs.start_calibration(
         caller, model, n=request.n, seed=request.seed, max_seconds=request.max_seconds, settings=request.settings

@@ -65,22 +65,30 @@ def finish_keeping(execution: Execution) -> list[DraftArtifact]:
 
     Raises:
         NothingLearnedYet: the saved state is of before the first update.
+        WeightsNotFinite: the training had diverged.
     """
+    from services.generator.interchange import WeightsNotFinite
     from services.generator.resume import read_resume
     from services.generator.trained_model import TrainedModel
 
     request, training = execution.request, execution.request["training"]
     preset = Preset.model_validate(training["preset"])
+    image_set = execution.artifacts.get(training["image_set"], execution.owner, "image_set")
+    images = find_training_images(image_set)
+    plan = plan_training(images, classes_of(training, preset), preset, training["seed"])
+    training = {"n_images": len(plan.training), **training}  # An older version's request does not say it.
     state = read_resume(execution.objects.get_blob(request["bundle"]))
     model = TrainedModel.of_state(state, preset, training["n_images"])
     if not model.n_updates:
         raise NothingLearnedYet(f"Training {request['job']} was stopped before its first update.")
-    image_set = execution.artifacts.get(training["image_set"], execution.owner, "image_set")
-    images = find_training_images(image_set)
-    plan = plan_training(images, classes_of(training, preset), preset, training["seed"])
+    if not model.is_finite():
+        raise WeightsNotFinite(
+            f"Training {request['job']} had diverged to NaN or infinite weights when it stopped, so there is nothing "
+            f"to keep; train again with a smaller learning_rate than {preset.learning_rate}."
+        )
     planned = preset.count_updates(training["n_images"])
     how = "was cancelled" if request["status"] == JobStatus.CANCELLED else "failed"
     said = f"Training {request['job']} {how} after {model.n_updates} of {planned} updates; these are its weights then."
-    notes = [said, *note_leakage(image_set, training["leakage_waiver"])]
+    notes = [said, *note_leakage(image_set, training.get("leakage_waiver"))]
     described = {**describe_images(images, plan), "planned_updates": planned, "notes": notes}
     return [draft_model(execution, {**training, "name": request["name"]}, model, described, request["files"])]

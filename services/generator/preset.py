@@ -138,7 +138,8 @@ class Preset(_Frozen):
         ge=0,
         le=0.5,
         description="Share of the images of each plane that are held out to measure the loss on; where "
-        "`balanced_classes` are named, a class not among them is split without regard to planes, as in the study.",
+        "`balanced_classes` are named, a class not among them is split without regard to planes, as in the study; "
+        "whole patients are held out where the images name them.",
     )
     validate_every: int = Field(10, ge=1, description="Epochs between two measurements of the validation loss.")
     sample_every: int | None = Field(None, ge=1, description="Epochs between two sheets of sample images; none: none.")

@@ -12,7 +12,10 @@ class GeneratorSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SYNTHMRI_", extra="ignore")
 
     checkpoint_every_s: float = Field(
-        60.0, gt=0, description="Seconds between the resume bundles of a training: what a killed worker loses at most."
+        60.0,
+        gt=0,
+        description="Least seconds between the resume bundles of a training; a killed worker loses the updates since "
+        "the last, and a measurement or a sheet that it was at.",
     )
 
 

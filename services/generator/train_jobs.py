@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from services.generator.footprint import check_footprint
 from services.generator.preset import Preset, PresetValueInvalid
 from services.generator.presets import find_preset
 from services.generator.settings import get_generator_settings
@@ -57,13 +58,15 @@ def start_training(
     """Submit the training of one class's diffusion model, or of a class-conditional one if `tumour_class` is None.
 
     Raises:
-        ImageSetNotFound, ImageSetNotPreprocessed, PresetUnknown, PresetValueInvalid, TooFewImages, TooFewClasses,
-        KnownLeakage: at once.
+        ImageSetNotFound, ImageSetNotPreprocessed, PresetUnknown, PresetValueInvalid, PresetTooLarge, TooFewImages,
+        TooFewClasses, KnownLeakage: at once.
     """
     preset = _resolve_preset(wishes)
     artifact = get_artifacts().get(image_set, caller.owner, "image_set")
     images = find_training_images(artifact)
     preset = _choose_classes(preset, tumour_class, images)
+    _check_guidance(preset)
+    check_footprint(preset)
     classes = list(preset.classes) if tumour_class is None else [tumour_class]
     plan = plan_training(images, classes, preset, wishes.seed)
     note_leakage(artifact, wishes.leakage_waiver)
@@ -123,6 +126,17 @@ def _choose_classes(preset: Preset, tumour_class: TumourClass | None, images: Se
     return preset.replace({"classes": classes})
 
 
+def _check_guidance(preset: Preset) -> None:
+    """Return if the network, whose classes are known by now, can be guided as much as `preset` says.
+
+    Raises:
+        PresetValueInvalid: it knows one class, or is always told which.
+    """
+    if preset.guidance > 1 and not (preset.classes and preset.class_dropout):
+        reason = "class_dropout above 0" if preset.classes else "a model of several classes: leave `class` out"
+        raise PresetValueInvalid(f"guidance of {preset.guidance:g} needs {reason}; 1 is none.")
+
+
 def finish_training(execution: Execution) -> list[DraftArtifact]:
     """Train the model that `start_training` asked for, going on from the job's resume bundle if there is one."""
     from services.generator.training import train_model
@@ -151,6 +165,7 @@ def finish_training(execution: Execution) -> list[DraftArtifact]:
     )
     described = {**describe_images(images, plan), "threads": n_threads, "notes": notes}
     files = {file["name"]: file["sha256"] for file in JobStore(get_database()).get(execution.job_id, None)["files"]}
+    request = {**request, "n_images": len(plan.training)}  # An older version's request does not say it.
     return [draft_model(execution, request, model, described, files)]
 
 

@@ -57,6 +57,10 @@ class TrainedModel:
             n_parameters=sum(tensor.numel() for tensor in state.weights[RAW].values()),
         )
 
+    def is_finite(self) -> bool:
+        """Whether no weight of any set is NaN or infinite."""
+        return all(bool(t.isfinite().all()) for weights in self.weights.values() for t in weights.values())
+
 
 def choose_weights(kinds: Container[str], keep: Literal["last", "best"]) -> str:
     """Which set of a training's weights samples: the average where there is one, the best if wanted and measured."""

@@ -6,16 +6,20 @@ import time
 from typing import Any
 
 import pytest
+import torch
 
 from services.generator import keep_jobs, train_jobs
 from services.generator.checkpoints import load_network
+from services.generator.curves import Losses
 from services.generator.images import encode_png
+from services.generator.resume import ResumeState, write_resume
 from shared.app import INTERNAL_TOKEN, OWNER
 from shared.artifacts.garbage import collect_garbage
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
 from shared.database import Database
 from shared.jobs.runner import run_shard
 from shared.jobs.store import JobStore
+from shared.jobs.submission import Caller, submit
 from shared.objects import ObjectStore
 from shared.settings import Settings
 from tests.services.generator.micro import draw_images
@@ -91,6 +95,8 @@ def test_without_a_class_one_model_learns_all_that_the_set_has(
         ({"overrides": {"schedule": {"beta_end": 1e-5}}}, "preset_value_invalid", "beta_start must be below"),
         ({"overrides": {"validation_share": 0.5}}, "too_few_images", "after balancing and holding out, number 4"),
         ({"overrides": {"precision": "int4"}}, "preset_value_invalid", "precision"),
+        ({"overrides": {"guidance": 2}}, "preset_value_invalid", "leave `class` out"),
+        ({"preset": "study", "size": 256}, "preset_too_large", "fused_attention"),
     ],
 )
 def test_a_training_that_cannot_be_is_refused_with_the_reason(
@@ -156,6 +162,50 @@ def test_what_a_cancelled_training_has_learned_can_be_kept(
     load_network(objects.get_blob(manifest["objects"]["weights"]))
     assert door.post("/models/diffusion/keep", json={"job": accepted.json()["id"]}).json()["code"] == "not_a_training"
     assert door.post("/models/diffusion/keep", json={"job": "job-none"}).status_code == 404
+
+
+def keep_stopped(
+    artifacts: ArtifactStore, objects: ObjectStore, jobs: JobStore, door: Door, loss: float, **changes: Any
+) -> dict[str, Any]:
+    """The job that kept a training whose request lacks what older versions did not write, stopped with this weight."""
+    request = {"image_set": keep_image_set(artifacts, objects).id, "class": "glioma", "preset": "tiny-32"}
+    training = {**door.post("/models/diffusion", json=request).json()["request"], **changes}
+    weights = {"raw": {"a": torch.full((2,), loss)}}
+    state = ResumeState(weights, [], [Losses(0.5, 0.5)], [], 1.0, "float32")
+    asked = {
+        "job": "job-of-old", "bundle": objects.put_blob(write_resume(state, {})), "status": "cancelled",
+        "training": {name: value for name, value in training.items() if name not in ("n_images", "leakage_waiver")},
+        "files": {}, "name": "kept",
+    }  # fmt: skip
+    job = submit(Caller(owner=TEAM), "diffusion.keep", asked, unit="model").job
+    run_shard(job["id"], 0, finish=keep_jobs.finish_keeping)
+    return jobs.get(job["id"], TEAM)
+
+
+def test_a_training_of_an_older_version_can_be_kept(
+    door: Door, artifacts: ArtifactStore, objects: ObjectStore, jobs: JobStore
+) -> None:
+    _, manifest = made(artifacts, keep_stopped(artifacts, objects, jobs, door, 1.0), "model")
+    assert manifest["card"]["n_images"] == 9
+
+
+def test_weights_that_are_no_numbers_are_not_kept(
+    door: Door, artifacts: ArtifactStore, objects: ObjectStore, jobs: JobStore
+) -> None:
+    job = keep_stopped(artifacts, objects, jobs, door, float("nan"))
+    assert (job["status"], job["error"]["code"]) == ("failed", "weights_not_finite")
+
+
+def test_guidance_needs_images_whose_class_is_withheld(
+    door: Door, artifacts: ArtifactStore, objects: ObjectStore
+) -> None:
+    overrides = {**MICRO_OVERRIDES, "guidance": 2, "class_dropout": 0}
+    request = {"image_set": keep_two_classes(artifacts, objects).id, "preset": "tiny-32", "overrides": overrides}
+    answer = door.post("/models/diffusion", json=request)
+    assert (answer.status_code, answer.json()["code"]) == (422, "preset_value_invalid")
+    assert "class_dropout above 0" in answer.json()["detail"]
+    request["overrides"] = {**overrides, "class_dropout": 0.1}
+    assert door.post("/models/diffusion", json=request).status_code == 202
 
 
 def test_nothing_can_be_kept_of_a_training_that_never_began(
