@@ -95,8 +95,8 @@ def train_diffusion_model(request: TrainingRequest, caller: CallerDependency) ->
 def keep_diffusion_model(request: KeepingRequest, caller: CallerDependency) -> JSONResponse:
     """Make a model of what a cancelled or failed training had learned when it last saved its state.
 
-    A training saves its state about once a minute of updates and when it is cancelled. The model's card says after how many
-    updates it was stopped. The training itself can still be gone on with, by `POST /jobs/{id}/retry`.
+    A training saves its state about once a minute of updates and when it is cancelled. The model's card says after how
+    many updates it was stopped. The training itself can still be gone on with, by `POST /jobs/{id}/retry`.
     """
     return keep_jobs.start_keeping(caller, request.job, request.name).response()
 

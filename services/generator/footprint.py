@@ -21,17 +21,26 @@ def check_footprint(preset: Preset) -> None:
     Raises:
         PresetTooLarge: the network has too many parameters, or attention takes too much memory.
     """
-    n_parameters = estimate_parameters(preset.unet)
-    if n_parameters > MAX_PARAMETERS:
-        raise PresetTooLarge(
-            f"This network has some {n_parameters / 1e6:.0f} million parameters; at most "
-            f"{MAX_PARAMETERS / 1e6:.0f} million are trained here. Lower channels or res_blocks of unet."
-        )
+    check_parameters(preset.unet)
     n_bytes = measure_attention(preset)
     if n_bytes > MAX_ATTENTION_BYTES:
         raise PresetTooLarge(
             f"Attention takes {n_bytes / 1024**3:.0f} GiB for a batch, and at most {MAX_ATTENTION_BYTES / 1024**3:.0f} "
             "GiB are allowed. Lower batch_size or size, or set fused_attention of unet to true."
+        )
+
+
+def check_parameters(unet: UNetConfig) -> None:
+    """Return if the network is not too large to be held and trained.
+
+    Raises:
+        PresetTooLarge: it has too many parameters.
+    """
+    n_parameters = estimate_parameters(unet)
+    if n_parameters > MAX_PARAMETERS:
+        raise PresetTooLarge(
+            f"This network has some {n_parameters / 1e6:.0f} million parameters; at most "
+            f"{MAX_PARAMETERS / 1e6:.0f} million are allowed. Lower channels or res_blocks of unet."
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 from services.generator.export import write_companions, write_zip
+from services.generator.footprint import check_parameters
 from services.generator.preset import Preset
 from services.generator.presets import find_preset
 from services.generator.sources import get_diffusion_model, read_preset
@@ -52,10 +53,11 @@ def start_import(caller: Caller, file: BinaryIO, file_name: str, wishes: ImportW
     """Store a file of weights and submit the job that makes it a diffusion model.
 
     Raises:
-        PresetUnknown, PresetValueInvalid, ConfigUnreadable, ClassUnclear, WeightsTooLarge, CheckpointIsPickle,
-        NotSafetensors: at once.
+        PresetUnknown, PresetValueInvalid, PresetTooLarge, ConfigUnreadable, ClassUnclear, WeightsTooLarge,
+        CheckpointIsPickle, NotSafetensors: at once.
     """
     preset = find_preset(wishes.preset).replace(_read_config(wishes.config))
+    check_parameters(preset.unet)
     if bool(preset.classes) == (wishes.tumour_class is not None):
         raise ClassUnclear(
             "Say what the model draws: `class` for a model of one class, or `classes` in `config`, in the order of "
