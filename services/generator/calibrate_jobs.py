@@ -1,6 +1,7 @@
 """The calibration of a model's samplers: each setting is one part of the job, so that others' jobs get their turns."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from services.generator.sources import (
     read_preset,
     set_threads,
 )
+from services.generator.training_data import plan_training
 from shared.artifacts.store import Artifact, DraftArtifact, get_artifacts
 from shared.errors import Conflict
 from shared.jobs.runner import Execution
@@ -32,6 +34,13 @@ _NOTES: Final = (
     "The distance is Fréchet's between 24 features, coarse shape and graininess, of the drawn and the training images. "
     "It tells samplers of this model apart; it is no FID, says little of anatomy, and compares no models.",
     "Seconds were measured on the workers that took part, with whatever else they did at that time.",
+)
+_FLOOR_NOTE: Final = (
+    "There are fewer than twice as many training images as images drawn, so that the distance of real images from real "
+    "ones came out too high: what is good enough was judged by the best distance alone."
+)
+_SETTINGS_NOTE: Final = (
+    "The request named its settings, so `quality` keeps its meaning; only a calibration of the usual ones changes it."
 )
 
 
@@ -66,9 +75,10 @@ def start_calibration(
     preset = read_preset(manifest)
     image_set = _find_image_set(model)
     trained = preset.schedule.train_steps
+    usual = settings is None
     if settings is None:
-        usual = [setting for setting in GRID if setting.steps <= trained]
-        settings = [*usual, Setting(sampler="ddpm", steps=trained)]
+        grid = [setting for setting in GRID if setting.steps <= trained]
+        settings = [*grid, Setting(sampler="ddpm", steps=trained)]
     if any(setting.steps > trained for setting in settings):
         raise TooManySteps(f"Model {model.id} was trained on {trained} steps; ask for no more.", maximum=trained)
     wishes = SamplingWishes(seed=seed, quality="study")  # Each part has a sampler and steps of its own.
@@ -82,6 +92,7 @@ def start_calibration(
         "recipe": recipe.model_dump(exclude={"sampler", "steps"}),
         "n": n,
         "max_seconds": max_seconds,
+        "usual": usual,
         "name": f"Calibration of {model.name}",
     }
     shards = [setting.model_dump() for setting in settings]
@@ -180,7 +191,7 @@ def finish_calibration(execution: Execution) -> list[DraftArtifact]:
     request, n = execution.request, execution.request["n"]
     model = execution.artifacts.get(request["model"], execution.owner, "model")
     preset = read_preset(execution.artifacts.manifest(model))
-    training_u8 = _load_training_images(execution, preset)
+    training_u8 = _load_training_images(execution, model, preset)
     space = AppearanceSpace(training_u8)
     training = space.describe(training_u8)
     points, rows = [], []
@@ -191,8 +202,9 @@ def finish_calibration(execution: Execution) -> list[DraftArtifact]:
             point = point.model_copy(update={"distance": frechet_distance(space.describe(drawn_u8), training)})
             rows.append(arrange_images(drawn_u8[:: max(1, n // _SHEET_COLUMNS)][:_SHEET_COLUMNS], _SHEET_COLUMNS))
         points.append(point)
-    floor = real_floor(training, n)
-    chosen = choose_settings(points, floor, preset.schedule.train_steps)
+    floor, usual = real_floor(training, n), request.get("usual", False)
+    enough = len(training) >= 2 * n  # Else n images cannot be set apart, and the floor lies above that of n.
+    chosen = choose_settings(points, floor if enough else 0.0, preset.schedule.train_steps)
     files = {"chart.png": draw_chart(points, floor, chosen, n), "table.csv": render_csv(points)}
     if rows:
         files["samples.png"] = encode_png(np.concatenate(rows))
@@ -204,25 +216,32 @@ def finish_calibration(execution: Execution) -> list[DraftArtifact]:
         "points": [point.model_dump() for point in points],
         "choices": chosen,
         "recipe": request["recipe"],
-        "notes": _NOTES,
+        "notes": [*_NOTES, *([] if enough else [_FLOOR_NOTE]), *([] if usual else [_SETTINGS_NOTE])],
     }
     body = {"report": report, "objects": {name: execution.objects.put_blob(data) for name, data in files.items()}}
-    summary = {"model": model.id, "n": n, "choices": {quality: _words(choice) for quality, choice in chosen.items()}}
+    words = {quality: f"{choice['sampler']}, {choice['steps']} steps" for quality, choice in chosen.items()}
+    summary = {"model": model.id, "n": n, "usual": usual, "choices": words}
     parents = [model.id, request["image_set"]]
     return [DraftArtifact("report", "calibration", request["name"], body, summary, model.tumour_class, parents)]
 
 
-def _load_training_images(execution: Execution, preset: Preset) -> ImageU8:
-    """The images of split Training of the model's classes, (N, size_px, size_px) uint8, upright."""
+def _load_training_images(execution: Execution, model: Artifact, preset: Preset) -> ImageU8:
+    """The images the model was trained on, (N, size_px, size_px) uint8, upright: equally many of each class."""
     image_set = execution.artifacts.get(execution.request["image_set"], execution.owner, "image_set")
-    images = [image for image in find_training_images(image_set) if image["class"] in execution.request["classes"]]
+    images, classes = find_training_images(image_set), list_classes(model)
+    plan = plan_training(images, classes, preset, execution.artifacts.manifest(model).get("seed") or 0)
     loaded = []
-    for image in images:
+    for i in _draw_equal([images[i]["class"] for i in plan.training]):
+        image = images[plan.training[i]]
         execution.progress.raise_if_cancelled()
         image_u8 = decode_gray(execution.objects.get_blob(image["sha256"]))
         loaded.append(shrink_image(image_u8, preset.size_px, preset.resize))
     return np.stack(loaded)
 
 
-def _words(choice: dict[str, Any]) -> str:
-    return f"{choice['sampler']}, {choice['steps']} steps"
+def _draw_equal(classes: Sequence[str]) -> list[int]:
+    """Positions of as many images of each class as the rarest has, drawn at random, ascending."""
+    rng, names = np.random.default_rng(0), np.asarray(classes)
+    n = min(Counter(classes).values())
+    drawn = [rng.permutation(np.flatnonzero(names == name))[:n] for name in sorted(set(classes))]
+    return [int(i) for i in np.sort(np.concatenate(drawn))]

@@ -17,7 +17,7 @@ class Setting(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sampler: SamplerName
-    steps: int = Field(ge=1, le=1000, description="Denoising steps for each image.")
+    steps: int = Field(ge=1, description="Denoising steps for each image, at most those of the training.")
 
 
 class Point(Setting):

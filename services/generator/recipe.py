@@ -13,7 +13,6 @@ from services.generator.study_output import ENLARGEMENT
 from shared.errors import InvalidInput
 
 Quality = Literal["fast", "balanced", "study"]
-QUALITIES: Final[tuple[Quality, ...]] = ("fast", "balanced", "study")
 SamplingPrecision = Literal["float32", "bfloat16"]
 DEFAULT_BATCH_SIZE: Final = 16
 """Images the network sees at once; on two cores more of them gain nothing, on a GPU a request can ask for more."""
@@ -104,7 +103,8 @@ def resolve_recipe(
     if steps > preset.schedule.train_steps:
         trained = preset.schedule.train_steps
         raise TooManySteps(f"steps is {steps}; model {model_id} was trained on {trained} steps.", maximum=trained)
-    if wishes.guidance not in (None, 1) and not (preset.classes and preset.class_dropout):
+    guidable = bool(preset.classes and preset.class_dropout)  # Else the preset's guidance has nothing to lead away from
+    if wishes.guidance not in (None, 1) and not guidable:
         reason = "knows one class only" if not preset.classes else "never learned without a class (class_dropout 0)"
         raise GuidanceNeedsClasses(
             f"guidance is {wishes.guidance:g}, but model {model_id} {reason}; leave it out or name another model."
@@ -117,7 +117,7 @@ def resolve_recipe(
         size=_choose_size(preset, model_id, wishes),
         batch_size=wishes.batch_size or DEFAULT_BATCH_SIZE,
         precision=wishes.precision or ("bfloat16" if trained_precision == "bfloat16" else "float32"),
-        guidance=(wishes.guidance or preset.guidance) if preset.classes else 1.0,
+        guidance=wishes.guidance or (preset.guidance if guidable else 1.0),
         output=wishes.output or "png",
     )
 

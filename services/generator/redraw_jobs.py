@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.generator.sample_jobs import BATCHES_PER_SHARD, read_recipe
+from services.generator.sample_jobs import cut_shards, read_recipe
 from shared.artifacts.store import DraftArtifact, get_artifacts
 from shared.errors import ImageNotFound
 from shared.jobs.runner import Execution
@@ -37,9 +37,7 @@ def start_regeneration(caller: Caller, image_set_id: str, names: list[str]) -> A
         "recipe": recipe.model_dump(),
         "images": images,
     }
-    indices = [image["index"] for image in images]
-    size = BATCHES_PER_SHARD * recipe.batch_size
-    shards = [{"indices": indices[start : start + size]} for start in range(0, len(indices), size)]
+    shards = cut_shards([image["index"] for image in images], recipe)
     return submit(caller, "diffusion.regenerate", request, shards=shards, total=len(images), unit="image")
 
 

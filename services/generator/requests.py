@@ -30,7 +30,8 @@ class GenerationRequest(BaseModel):
     quality: Quality | None = Field(
         None,
         description="In place of `sampler` and `steps`: `fast`, `balanced`, or `study` (`ddpm`, all steps). The first "
-        "two are what the newest `POST /models/{id}/calibrate` chose; without one, `dpm++` in 10 or 25 steps.",
+        "two are what the newest `POST /models/{id}/calibrate` without `settings` chose; before one, `dpm++` in 10 "
+        "or 25 steps.",
     )
     sampler: SamplerName | None = Field(
         None, description="`dpm++` or `unipc` (some 20 steps), `ddim` (some 50) or `ddpm` (the study's, 1000 steps)."
@@ -40,7 +41,8 @@ class GenerationRequest(BaseModel):
         None,
         ge=1,
         le=20,
-        description="Classifier-free guidance of a class-conditional model: 1 is none, more keeps nearer to the class.",
+        description="Classifier-free guidance of a class-conditional model: 1 is none, more keeps nearer to the class. "
+        "If left out, the preset's; 1 for a model that never learned without a class (`class_dropout` 0).",
     )
     precision: SamplingPrecision | None = Field(
         None,
@@ -68,9 +70,15 @@ class GenerationRequest(BaseModel):
     extend: Identifier | None = Field(
         None,
         description="Id of a generated set: the new one begins with its images, untouched, and goes on to `n` by its "
-        "recipe. Other fields must agree with that recipe or be left out.",
+        "recipe. Leave `quality` out; other fields must agree with that recipe or be left out.",
     )
-    shard_size: int | None = Field(None, ge=1, le=1024, description="Images that one worker takes at a time.")
+    shard_size: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Images that one worker takes at a time, at most; no more than some 4000 steps of one image in "
+        "all, or one batch, if left out or larger.",
+    )
     name: Name | None = Field(None, description="A name for people.")
 
     @field_validator("sampler", mode="before")
@@ -88,13 +96,14 @@ class CalibrationRequest(BaseModel):
     n: int = Field(64, ge=32, le=1000, description="Images for each setting, of the same seeds in all.")
     seed: Seed = Field(0, description="Of the images.")
     max_seconds: float = Field(
-        300, gt=0, le=86_400, description="A setting that would take longer, often `ddpm`, is skipped."
+        300, gt=0, le=600, description="A setting that would take longer, often `ddpm`, is skipped."
     )
     settings: list[Setting] | None = Field(
         None,
         min_length=1,
         max_length=50,
-        description="What to measure; if left out, a grid of `dpm++`, `unipc` and `ddim`, and `ddpm` with all steps.",
+        description="What to measure; if left out, a grid of `dpm++`, `unipc` and `ddim`, and `ddpm` with all steps. "
+        "Only a calibration without this field changes what `quality` stands for.",
         examples=[[{"sampler": "dpm++", "steps": 20}]],
     )
 

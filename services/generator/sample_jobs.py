@@ -4,6 +4,7 @@ Torch is imported inside the functions that work, so that the api and an idle wo
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final
 
 from services.generator.outputs import ENDINGS, ImageUnit, encode_drawing
@@ -17,7 +18,9 @@ from shared.logs import get_log
 from shared.settings import get_settings
 from shared.tumour import TumourClass
 
-BATCHES_PER_SHARD: Final = 2
+MAX_EVALUATIONS: Final = 4000
+"""Images times steps in one shard, unless one batch has more: some 40 s of the `compact` network on two cores. Others'
+jobs get their turn between shards, and a worker that stops loses no more than one."""
 
 log = get_log(__name__)
 
@@ -60,7 +63,7 @@ def start_generation(
         n: how many images the set will have.
         wishes: how to draw them.
         extend: id of a synthetic set whose images are the first of the new one, and are not drawn again.
-        shard_size: images that one worker takes at a time.
+        shard_size: images that one worker takes at a time; fewer if those would be much work.
         name: of the new set.
 
     Raises:
@@ -85,9 +88,16 @@ def start_generation(
         "quality": wishes.quality,
         "extend": extend,
     }
-    size = shard_size or BATCHES_PER_SHARD * recipe.batch_size
-    shards = [{"indices": list(range(start, min(start + size, n)))} for start in range(first, n, size)]
+    shards = cut_shards(range(first, n), recipe, shard_size)
     return submit(caller, "diffusion.sample", request, shards=shards, total=n - first, unit="image")
+
+
+def cut_shards(indices: Sequence[int], recipe: SamplingRecipe, at_most: int | None = None) -> list[dict[str, Any]]:
+    """Shards of whole batches of `indices`, of MAX_EVALUATIONS each or one batch, and of `at_most` images."""
+    per_image = recipe.steps * (1 if recipe.guidance == 1 else 2)  # Guidance asks the network twice.
+    n_batches = max(1, MAX_EVALUATIONS // (per_image * recipe.batch_size))
+    size = min(n_batches * recipe.batch_size, at_most or len(indices))
+    return [{"indices": list(indices[start : start + size])} for start in range(0, len(indices), size)]
 
 
 def _resolve(model: Artifact, wishes: SamplingWishes) -> SamplingRecipe:
@@ -108,10 +118,16 @@ def _continue_set(
     """How many images the set has, and the recipe of all of them."""
     image_set = get_artifacts().get(extend, owner, "image_set")
     recipe, manifest = read_recipe(image_set), get_artifacts().manifest(image_set)
+    if wishes.quality is not None:
+        raise ExtensionDiffers(
+            f"Image set {extend} is extended with its own recipe, {recipe.sampler} in {recipe.steps} steps; leave "
+            "quality out, since what it stands for changes with each calibration.",
+            recipe=recipe.model_dump(),
+        )
     asked = {field: value for field, value in vars(wishes).items() if value is not None}
     if image_set.tumour_class != tumour_class:
         raise ExtensionDiffers(f"Image set {extend} is of {image_set.tumour_class}, the request of {tumour_class}.")
-    differing = [field for field, value in asked.items() if getattr(recipe, field, None) != value]
+    differing = [field for field, value in asked.items() if getattr(recipe, field) != value]
     if differing:
         raise ExtensionDiffers(
             f"Image set {extend} is extended with its own recipe, and the request differs in {', '.join(differing)}; "
@@ -141,6 +157,11 @@ def read_recipe(image_set: Artifact) -> SamplingRecipe:
     return SamplingRecipe.model_validate(recipe)
 
 
+def read_indices(spec: dict[str, Any]) -> Sequence[int]:
+    """The images of a shard; jobs of version 0.1 named the first and the one after the last."""
+    return spec["indices"] if "indices" in spec else range(spec["start"], spec["stop"])
+
+
 def draw_images(execution: Execution) -> dict[str, Any]:
     """Draw and store the images of one shard: `{"images": [{index, sha256, width, height}]}`."""
     from services.generator.delivery import Delivery
@@ -150,7 +171,7 @@ def draw_images(execution: Execution) -> dict[str, Any]:
     from services.generator.sampling import SamplingPlan, sample_unit_images
 
     set_threads()
-    request, indices = execution.request, execution.spec["indices"]
+    request, indices = execution.request, read_indices(execution.spec)
     recipe = SamplingRecipe.model_validate(request["recipe"])
     network, preset = load_network(request["weights"])
     drawer = choose_class(network, preset, TumourClass(request["class"]), recipe.guidance)
@@ -178,11 +199,12 @@ def finish_generation(execution: Execution) -> list[DraftArtifact]:
         ImagesMissing: an image is missing or was drawn twice.
     """
     request = execution.request
-    n, tumour_class, recipe, extend = request["n"], request["class"], request["recipe"], request["extend"]
+    n, tumour_class, extend = request["n"], request["class"], request.get("extend")
+    recipe = SamplingRecipe.model_validate(request["recipe"]).model_dump()
     images: list[dict[str, Any]] = []
     if extend is not None:
         images += execution.artifacts.manifest(execution.artifacts.get(extend, execution.owner, "image_set"))["images"]
-    n_old, digits, ending = len(images), max(4, len(str(n))), ENDINGS[recipe["output"]]
+    n_old, digits, ending = len(images), _count_digits(images, n), ENDINGS[recipe["output"]]
     drawn = sorted((image for part in execution.results for image in part["images"]), key=lambda image: image["index"])
     if [image["index"] for image in drawn] != list(range(n_old, n)):
         raise ImagesMissing(f"{n - n_old} images were asked for, {len(drawn)} were drawn; retry the job.")
@@ -207,6 +229,13 @@ def finish_generation(execution: Execution) -> list[DraftArtifact]:
     summary = {"n_images": n, **recipe, "warnings": len(warnings)}
     parents = [recipe["model"]] + ([extend] if extend is not None else [])
     return [DraftArtifact("image_set", "synthetic", request["name"], body, summary, tumour_class, parents)]
+
+
+def _count_digits(old: Sequence[dict[str, Any]], n: int) -> int:
+    """Digits of the numbers in names: those of the set that is extended, or enough for `n`, at least 4."""
+    if not old:
+        return max(4, len(str(n)))
+    return len(old[0]["name"].rpartition("_")[2].partition(".")[0])
 
 
 def _name_twins(images: list[dict[str, Any]]) -> list[str]:

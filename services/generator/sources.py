@@ -117,12 +117,18 @@ def list_classes(model: Artifact) -> tuple[TumourClass, ...]:
     """The classes that a diffusion model can draw: its own, or those of a class-conditional one."""
     if model.tumour_class is not None:
         return (TumourClass(model.tumour_class),)
+    if "classes" in model.summary:
+        return tuple(TumourClass(each) for each in model.summary["classes"])
     return read_preset(get_artifacts().manifest(model)).classes
 
 
 def newest_calibration(model: Artifact) -> dict[str, Any] | None:
-    """The newest calibration report of a diffusion model, or None."""
-    newest = _find_newest(model.owner, "report", "calibration", lambda report: report.summary["model"] == model.id)
+    """The newest calibration report of a diffusion model over the usual grid, or None."""
+
+    def fits(report: Artifact) -> bool:
+        return bool(report.summary["model"] == model.id and report.summary.get("usual"))
+
+    newest = _find_newest(model.owner, "report", "calibration", fits)
     if newest is None:
         return None
     report: dict[str, Any] = get_artifacts().manifest(newest)["report"]
@@ -146,9 +152,9 @@ def read_preset(manifest: dict[str, Any]) -> Preset:
     return Preset.model_validate(manifest["config"]["preset"])
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)
 def load_network(weights_sha256: str) -> "tuple[nn.Module, Preset]":
-    """The network with these weights on this machine's best device; the last one stays in memory for the next shard."""
+    """The network with these weights on this machine's best device; the last four stay, for jobs that take turns."""
     from services.generator.checkpoints import load_network as build
     from services.generator.network import choose_device
 

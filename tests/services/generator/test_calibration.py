@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -75,6 +76,14 @@ def calibrate(artifacts: ArtifactStore, jobs: JobStore, job: dict[str, Any]) -> 
 def keep_trained(artifacts: ArtifactStore, objects: ObjectStore, preset: Preset) -> Artifact:
     """A model whose parent is an image set of its class."""
     image_set, model = keep_image_set(artifacts, objects), keep(artifacts, objects, preset)
+    if preset.classes:
+        images = [
+            {**image, "class": tumour_class, "name": f"{tumour_class}/{image['name']}"}
+            for image in artifacts.manifest(image_set)["images"]
+            for tumour_class in preset.classes
+        ]
+        draft = DraftArtifact("image_set", "preprocessed", "several classes", {"images": images})
+        image_set = artifacts.create(draft, owner=TEAM)
     body = {key: artifacts.manifest(model)[key] for key in ("objects", "config")}
     draft = DraftArtifact("model", "diffusion", "micro", body, {}, model.tumour_class, [image_set.id])
     return artifacts.create(draft, owner=TEAM)
@@ -86,16 +95,18 @@ def test_a_calibration_is_what_quality_goes_by(
     client: Door, artifacts: ArtifactStore, objects: ObjectStore, jobs: JobStore, preset: Preset
 ) -> None:
     model = keep_trained(artifacts, objects, preset)
-    settings = [{"sampler": "dpm++", "steps": 3}, {"sampler": "unipc", "steps": 4}, {"sampler": "ddpm", "steps": 10}]
-    job = post(client, f"/models/{model.id}/calibrate", json={"n": 32, "settings": settings})
+    job = post(client, f"/models/{model.id}/calibrate", json={"n": 32})
     report, manifest = calibrate(artifacts, jobs, job)
     assert report.kind == "calibration"
     assert manifest["parents"][0] == model.id
     assert set(manifest["objects"]) == {"chart.png", "table.csv", "samples.png"}
     curve = manifest["report"]
-    assert [(each["sampler"], each["steps"]) for each in curve["points"]] == [("dpm++", 3), ("unipc", 4), ("ddpm", 10)]
+    dpm, unipc = ([(sampler, steps) for steps in (5, 8, 10)] for sampler in ("dpm++", "unipc"))
+    measured = [(each["sampler"], each["steps"]) for each in curve["points"]]
+    assert measured == [*dpm, *unipc, ("ddim", 10), ("ddpm", 10)]
     assert all(each["seconds_per_image"] > 0 and each["distance"] > 0 for each in curve["points"])
     assert curve["real_floor"] > 0
+    assert any("best distance alone" in note for note in curve["notes"])  # 9 training images, 32 drawn
     for quality in ("fast", "balanced", "study"):
         recipe = post(client, params={"class": "glioma", "n": 1, "quality": quality})["request"]["recipe"]
         chosen = curve["choices"][quality]
@@ -103,6 +114,29 @@ def test_a_calibration_is_what_quality_goes_by(
     other = keep(artifacts, objects, SHORT)  # of another model nothing is known
     recipe = post(client, params={"class": "glioma", "n": 1, "quality": "fast"})["request"]["recipe"]
     assert (recipe["model"], recipe["sampler"], recipe["steps"]) == (other.id, "dpm++", 10)
+
+
+@pytest.mark.services
+def test_settings_of_ones_own_leave_quality_as_it_was(
+    client: Door, artifacts: ArtifactStore, objects: ObjectStore, jobs: JobStore
+) -> None:
+    model = keep_trained(artifacts, objects, SHORT)
+    settings = [{"sampler": "dpm++", "steps": 3}]
+    _, manifest = calibrate(
+        artifacts, jobs, post(client, f"/models/{model.id}/calibrate", json={"n": 32, "settings": settings})
+    )
+    assert manifest["report"]["choices"]["fast"]["steps"] == 3
+    assert any("quality` keeps its meaning" in note for note in manifest["report"]["notes"])
+    recipe = post(client, params={"class": "glioma", "n": 1, "quality": "fast"})["request"]["recipe"]
+    assert (recipe["sampler"], recipe["steps"]) == ("dpm++", 10)
+
+
+def test_equally_many_images_of_each_class_are_compared() -> None:
+    classes = ["glioma"] * 9 + ["notumor"] * 4 + ["glioma"] * 2
+    drawn = calibrate_jobs._draw_equal(classes)
+    assert Counter(classes[i] for i in drawn) == {"glioma": 4, "notumor": 4}
+    assert drawn == sorted(set(drawn))
+    assert calibrate_jobs._draw_equal(["glioma"] * 5) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.services
@@ -126,7 +160,9 @@ def test_a_calibration_that_cannot_be_is_refused(client: Door, artifacts: Artifa
         (imported.id, {}, "no_training_images"),
         ("mdl-none", {}, "model_not_found"),
         (model.id, {"settings": steps}, "too_many_steps"),
+        (model.id, {"settings": [{"sampler": "ddim", "steps": 10**6}]}, "too_many_steps"),
         (model.id, {"n": 31}, "invalid_request"),
+        (model.id, {"max_seconds": 601}, "invalid_request"),
         (model.id, {"settings": [{"sampler": "euler", "steps": 3}]}, "invalid_request"),
     ):
         assert client.post(f"/models/{model_id}/calibrate", json=request).json()["code"] == code

@@ -75,7 +75,7 @@ def test_an_extended_set_keeps_its_images_and_equals_one_drawn_at_once(
         ({"n": 4}, "nothing_to_add", "has 4 images already"),
         ({"n": 6, "seed": 6}, "extension_differs", "differs in seed"),
         ({"n": 6, "steps": 4, "sampler": "ddim"}, "extension_differs", "sampler, steps"),
-        ({"n": 6, "quality": "fast"}, "extension_differs", "quality"),
+        ({"n": 6, "quality": "fast"}, "extension_differs", "leave quality out"),
         ({"n": 6, "model": "mdl-other"}, "extension_differs", "model"),
         ({"n": 6, "class": "notumor"}, "extension_differs", "is of glioma"),
         ({"n": 6, "extend": "set-none"}, "image_set_not_found", "set-none"),

@@ -4,6 +4,7 @@ import torch
 from services.generator.guidance import GuidedPredictor, choose_class
 from services.generator.network import NoisePredictor
 from services.generator.preset import Preset
+from services.generator.recipe import SamplingWishes, resolve_recipe
 from services.generator.samplers import build_sampler
 from services.generator.sampling import SamplingPlan, sample_images
 from shared.progress import NoProgress
@@ -73,3 +74,12 @@ def test_a_network_of_one_class_is_left_as_it_is() -> None:
     network = random_network()
     preset: Preset = MICRO
     assert choose_class(network, preset, TumourClass.GLIOMA, 1.0) is network
+
+
+@pytest.mark.parametrize(("class_dropout", "asked", "resolved"), [(0.1, None, 3.0), (0.1, 1.0, 1.0), (0.0, None, 1.0)])
+def test_a_presets_guidance_needs_a_network_that_learned_without_a_class(
+    class_dropout: float, asked: float | None, resolved: float
+) -> None:
+    preset = KNOWN.model_copy(update={"class_dropout": class_dropout, "guidance": 3.0})
+    assert resolve_recipe(preset, "mdl-x", SamplingWishes(guidance=asked)).guidance == resolved
+    assert resolve_recipe(MICRO, "mdl-x", SamplingWishes()).guidance == 1.0
