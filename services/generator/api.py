@@ -7,10 +7,10 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.generator import calibrate_jobs, import_jobs, keep_jobs, redraw_jobs, sample_jobs, train_jobs
-from services.generator.preset import MAX_SIZE_PX
-from services.generator.preset_fields import describe_fields
-from services.generator.recipe import SamplingWishes
+from services.generator.models.preset import MAX_SIZE_PX
+from services.generator.models.preset_fields import describe_fields
 from services.generator.requests import CalibrationRequest, GenerationRequest, RegenerationRequest, Seed
+from services.generator.sampling.recipe import SamplingWishes
 from shared.app import caller, create_service_app
 from shared.jobs.submission import Caller
 from shared.texts import Identifier, Name, Reason

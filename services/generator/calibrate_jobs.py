@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from services.generator.appearance import AppearanceSpace, frechet_distance, real_floor
-from services.generator.calibration import GRID, Point, Setting, choose_settings, draw_chart, render_csv
 from services.generator.images import ImageU8, decode_gray, encode_png, shrink_image
-from services.generator.outputs import ImageUnit, encode_drawing
-from services.generator.preset import Preset, TooManySteps
-from services.generator.recipe import SamplingRecipe, SamplingWishes, resolve_recipe
+from services.generator.models.preset import Preset, TooManySteps
+from services.generator.sampling.appearance import AppearanceSpace, frechet_distance, real_floor
+from services.generator.sampling.calibration import GRID, Point, Setting, choose_settings, draw_chart, render_csv
+from services.generator.sampling.outputs import ImageUnit, encode_drawing
+from services.generator.sampling.recipe import SamplingRecipe, SamplingWishes, resolve_recipe
 from services.generator.sources import (
     find_training_images,
     get_diffusion_model,
@@ -21,7 +21,7 @@ from services.generator.sources import (
     read_preset,
     set_threads,
 )
-from services.generator.training_data import plan_training
+from services.generator.training.data import plan_training
 from shared.artifacts.store import Artifact, DraftArtifact, get_artifacts
 from shared.errors import Conflict
 from shared.jobs.runner import Execution
@@ -142,11 +142,11 @@ def _predict_seconds(execution: Execution, recipe: SamplingRecipe) -> float:
 
 def _draw(execution: Execution, recipe: SamplingRecipe, indices: range, progress: Progress) -> list[str]:
     """Draw and store upright PNGs, image k being of class k modulo their number; their hashes, class after class."""
-    from services.generator.delivery import Delivery
-    from services.generator.guidance import choose_class
-    from services.generator.network import choose_device
-    from services.generator.samplers import build_sampler
-    from services.generator.sampling import SamplingPlan, sample_unit_images
+    from services.generator.models.network import choose_device
+    from services.generator.sampling.delivery import Delivery
+    from services.generator.sampling.drawing import SamplingPlan, sample_unit_images
+    from services.generator.sampling.guidance import choose_class
+    from services.generator.sampling.samplers import build_sampler
 
     network, preset = load_network(execution.request["weights"])
     sampler = build_sampler(recipe.sampler, recipe.steps, preset.schedule)
@@ -186,7 +186,7 @@ class _Part:
 
 def finish_calibration(execution: Execution) -> list[DraftArtifact]:
     """The calibration report: the curve, what each quality takes from it, a chart, a table and a sheet of samples."""
-    from services.generator.sheets import arrange_images
+    from services.generator.training.sheets import arrange_images
 
     request, n = execution.request, execution.request["n"]
     model = execution.artifacts.get(request["model"], execution.owner, "model")

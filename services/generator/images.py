@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from services.generator.preset import Preset
+from services.generator.models.preset import Preset
 from shared.errors import InvalidInput
 
 ImageU8 = NDArray[np.uint8]

@@ -10,12 +10,12 @@ import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
-from services.generator.export import write_companions, write_zip
-from services.generator.footprint import check_parameters
-from services.generator.preset import Preset
-from services.generator.presets import find_preset
+from services.generator.models.export import write_companions, write_zip
+from services.generator.models.footprint import check_parameters
+from services.generator.models.preset import Preset
+from services.generator.models.presets import find_preset
+from services.generator.models.weight_files import read_header
 from services.generator.sources import get_diffusion_model, read_preset
-from services.generator.weight_files import read_header
 from shared.artifacts.store import DraftArtifact, get_artifacts
 from shared.errors import InvalidInput, TooLarge
 from shared.jobs.runner import Execution
@@ -110,8 +110,8 @@ def finish_import(execution: Execution) -> list[DraftArtifact]:
     Raises:
         TensorsDoNotFit, WeightsNotFinite, NotSafetensors: the file cannot be used.
     """
-    from services.generator.checkpoints import write_weights
-    from services.generator.interchange import fit_weights, modern_name, read_weights
+    from services.generator.models.checkpoints import write_weights
+    from services.generator.models.interchange import fit_weights, modern_name, read_weights
 
     request = execution.request
     preset = Preset.model_validate(request["preset"])

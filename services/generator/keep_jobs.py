@@ -3,10 +3,10 @@
 Torch is imported inside the functions that work, so that the api and an idle worker start light.
 """
 
-from services.generator.preset import Preset
+from services.generator.models.preset import Preset
 from services.generator.sources import find_training_images, note_leakage
 from services.generator.train_jobs import classes_of, describe_images, draft_model
-from services.generator.training_data import plan_training
+from services.generator.training.data import plan_training
 from shared.artifacts.store import DraftArtifact
 from shared.database import get_database
 from shared.errors import Conflict, InvalidInput
@@ -67,9 +67,9 @@ def finish_keeping(execution: Execution) -> list[DraftArtifact]:
         NothingLearnedYet: the saved state is of before the first update.
         WeightsNotFinite: the training had diverged.
     """
-    from services.generator.interchange import WeightsNotFinite
-    from services.generator.resume import read_resume
-    from services.generator.trained_model import TrainedModel
+    from services.generator.models.interchange import WeightsNotFinite
+    from services.generator.training.resume import read_resume
+    from services.generator.training.trained_model import TrainedModel
 
     request, training = execution.request, execution.request["training"]
     preset = Preset.model_validate(training["preset"])

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from services.generator.calibration import Setting
-from services.generator.outputs import Output
-from services.generator.preset import SamplerName
-from services.generator.recipe import Quality, SamplingPrecision
+from services.generator.models.preset import SamplerName
+from services.generator.sampling.calibration import Setting
+from services.generator.sampling.outputs import Output
+from services.generator.sampling.recipe import Quality, SamplingPrecision
 from shared.texts import Identifier, ImageName, Name
 from shared.tumour import TumourClass
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
-from services.generator.outputs import ENDINGS, ImageUnit, encode_drawing
-from services.generator.recipe import SamplingRecipe, SamplingWishes, resolve_recipe
+from services.generator.sampling.outputs import ENDINGS, ImageUnit, encode_drawing
+from services.generator.sampling.recipe import SamplingRecipe, SamplingWishes, resolve_recipe
 from services.generator.sources import find_model, load_network, newest_calibration, read_preset, set_threads
 from shared.artifacts.store import Artifact, DraftArtifact, get_artifacts
 from shared.errors import Conflict, InvalidInput
@@ -164,11 +164,11 @@ def read_indices(spec: dict[str, Any]) -> Sequence[int]:
 
 def draw_images(execution: Execution) -> dict[str, Any]:
     """Draw and store the images of one shard: `{"images": [{index, sha256, width, height}]}`."""
-    from services.generator.delivery import Delivery
-    from services.generator.guidance import choose_class
-    from services.generator.network import choose_device
-    from services.generator.samplers import build_sampler
-    from services.generator.sampling import SamplingPlan, sample_unit_images
+    from services.generator.models.network import choose_device
+    from services.generator.sampling.delivery import Delivery
+    from services.generator.sampling.drawing import SamplingPlan, sample_unit_images
+    from services.generator.sampling.guidance import choose_class
+    from services.generator.sampling.samplers import build_sampler
 
     set_threads()
     request, indices = execution.request, read_indices(execution.spec)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from services.generator.images import check_images, decode_gray, prepare_image
-from services.generator.preset import Preset
-from services.generator.training_data import TrainingData, TrainingPlan
+from services.generator.models.preset import Preset
+from services.generator.training.data import TrainingData, TrainingPlan
 from shared.artifacts.leakage import require_no_leakage
 from shared.artifacts.store import Artifact, get_artifacts
 from shared.errors import InvalidInput, ModelNotFound
@@ -155,8 +155,8 @@ def read_preset(manifest: dict[str, Any]) -> Preset:
 @lru_cache(maxsize=4)
 def load_network(weights_sha256: str) -> "tuple[nn.Module, Preset]":
     """The network with these weights on this machine's best device; the last four stay, for jobs that take turns."""
-    from services.generator.checkpoints import load_network as build
-    from services.generator.network import choose_device
+    from services.generator.models.checkpoints import load_network as build
+    from services.generator.models.network import choose_device
 
     return build(get_objects().get_blob(weights_sha256), choose_device())
 

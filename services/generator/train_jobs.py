@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from services.generator.footprint import check_footprint
-from services.generator.preset import Preset, PresetValueInvalid
-from services.generator.presets import find_preset
+from services.generator.models.footprint import check_footprint
+from services.generator.models.preset import Preset, PresetValueInvalid
+from services.generator.models.presets import find_preset
 from services.generator.settings import get_generator_settings
 from services.generator.sources import find_training_images, load_training_data, note_leakage, set_threads
-from services.generator.training_data import TrainingPlan, plan_training
+from services.generator.training.data import TrainingPlan, plan_training
 from shared.artifacts.store import DraftArtifact, get_artifacts
 from shared.database import get_database
 from shared.errors import InvalidInput
@@ -24,7 +24,7 @@ from shared.logs import get_log
 from shared.tumour import CLASS_ORDER, TumourClass
 
 if TYPE_CHECKING:
-    from services.generator.trained_model import TrainedModel
+    from services.generator.training.trained_model import TrainedModel
 
 log = get_log(__name__)
 
@@ -139,7 +139,7 @@ def _check_guidance(preset: Preset) -> None:
 
 def finish_training(execution: Execution) -> list[DraftArtifact]:
     """Train the model that `start_training` asked for, going on from the job's resume bundle if there is one."""
-    from services.generator.training import train_model
+    from services.generator.training.loop import train_model
 
     n_threads = set_threads()
     request = execution.request
@@ -200,7 +200,7 @@ def draft_model(
         described: further members of the card.
         files: hashes of the files that the training published, by name.
     """
-    from services.generator.checkpoints import write_weights
+    from services.generator.models.checkpoints import write_weights
 
     preset, put = Preset.model_validate(request["preset"]), execution.objects.put_blob
     losses = model.curves["loss"]

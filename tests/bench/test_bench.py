@@ -19,10 +19,10 @@ def test_sampling_outside_the_network(table: list[tuple[str, str, str]]) -> None
     import torch
 
     from services.generator.images import encode_png
-    from services.generator.network import build_network
-    from services.generator.presets import find_preset
-    from services.generator.samplers import build_sampler
-    from services.generator.sampling import SamplingPlan, sample_images
+    from services.generator.models.network import build_network
+    from services.generator.models.presets import find_preset
+    from services.generator.sampling.drawing import SamplingPlan, sample_images
+    from services.generator.sampling.samplers import build_sampler
     from shared.progress import NoProgress
 
     preset = find_preset("tiny")

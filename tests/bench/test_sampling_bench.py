@@ -15,16 +15,16 @@ BATCH = 16
 
 def build(preset_name: str) -> tuple[Any, Any]:
     """An untrained network and its preset: what a step costs does not depend on the weights."""
-    from services.generator.network import build_network
-    from services.generator.presets import find_preset
+    from services.generator.models.network import build_network
+    from services.generator.models.presets import find_preset
 
     preset = find_preset(preset_name)
     return build_network(preset.unet).eval(), preset
 
 
 def draw(network: Any, preset: Any, sampler: str, steps: int, *, n: int, batch: int, precision: str) -> list[Any]:
-    from services.generator.samplers import build_sampler
-    from services.generator.sampling import SamplingPlan, sample_images
+    from services.generator.sampling.drawing import SamplingPlan, sample_images
+    from services.generator.sampling.samplers import build_sampler
     from shared.progress import NoProgress
 
     plan = SamplingPlan(preset.size_px, preset.value_range, 0, range(n), batch, precision=precision)
@@ -84,10 +84,10 @@ def test_the_share_outside_the_network(table: Table, preset_name: str, precision
     """A shard as a worker draws it, with files on their way to a store that takes 3 ms for each."""
     import torch
 
-    from services.generator.delivery import Delivery
-    from services.generator.outputs import encode_drawing
-    from services.generator.samplers import build_sampler
-    from services.generator.sampling import SamplingPlan, sample_unit_images
+    from services.generator.sampling.delivery import Delivery
+    from services.generator.sampling.drawing import SamplingPlan, sample_unit_images
+    from services.generator.sampling.outputs import encode_drawing
+    from services.generator.sampling.samplers import build_sampler
     from shared.progress import NoProgress
 
     network, preset = build(preset_name)

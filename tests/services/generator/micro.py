@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from services.generator.images import ImageU8
-from services.generator.network import NoisePredictor, build_network
-from services.generator.preset import Preset, ScheduleConfig, UNetConfig
+from services.generator.models.network import NoisePredictor, build_network
+from services.generator.models.preset import Preset, ScheduleConfig, UNetConfig
 from shared.progress import Cancelled
 from shared.tumour import CLASS_ORDER
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from services.generator import redraw_jobs, sample_jobs
-from services.generator.checkpoints import write_weights
 from services.generator.images import decode_gray
-from services.generator.preset import Preset
+from services.generator.models.checkpoints import write_weights
+from services.generator.models.preset import Preset
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
 from shared.jobs.runner import run_shard
 from shared.jobs.store import JobStore

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from services.generator import keep_jobs, train_jobs
-from services.generator.checkpoints import load_network
-from services.generator.curves import Losses
 from services.generator.images import encode_png
-from services.generator.resume import ResumeState, write_resume
+from services.generator.models.checkpoints import load_network
+from services.generator.training.curves import Losses
+from services.generator.training.resume import ResumeState, write_resume
 from shared.app import INTERNAL_TOKEN, OWNER
 from shared.artifacts.garbage import collect_garbage
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact

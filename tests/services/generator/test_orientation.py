@@ -3,16 +3,16 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from services.generator.checkpoints import load_network, write_weights
 from services.generator.images import decode_gray, prepare_image, shrink_image
-from services.generator.preset import Preset
-from services.generator.presets import RIGOROUS, STUDY
-from services.generator.samplers import build_sampler
-from services.generator.sampling import SamplingPlan, sample_unit_images
-from services.generator.sheets import draw_sheet
-from services.generator.study_output import to_study_jpeg
-from services.generator.training import train_model
-from services.generator.training_data import TrainingData
+from services.generator.models.checkpoints import load_network, write_weights
+from services.generator.models.preset import Preset
+from services.generator.models.presets import RIGOROUS, STUDY
+from services.generator.sampling.drawing import SamplingPlan, sample_unit_images
+from services.generator.sampling.samplers import build_sampler
+from services.generator.sampling.study_output import to_study_jpeg
+from services.generator.training.data import TrainingData
+from services.generator.training.loop import train_model
+from services.generator.training.sheets import draw_sheet
 from shared.progress import NoProgress
 from tests.services.generator.micro import MICRO
 

@@ -10,9 +10,9 @@ import pytest
 from fastapi import FastAPI
 
 from services.generator import sample_jobs, sources, train_jobs
-from services.generator.checkpoints import read_tensors, write_weights
 from services.generator.images import decode_gray, encode_png
-from services.generator.preset import Preset
+from services.generator.models.checkpoints import read_tensors, write_weights
+from services.generator.models.preset import Preset
 from shared.app import INTERNAL_TOKEN, OWNER
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
 from shared.jobs.runner import run_shard

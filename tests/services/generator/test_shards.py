@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.generator import sample_jobs
-from services.generator.recipe import SamplingRecipe
+from services.generator.sampling.recipe import SamplingRecipe
 from shared.artifacts.store import ArtifactStore
 from shared.jobs.store import JobStore
 from shared.jobs.submission import Caller, submit

@@ -1,0 +1,122 @@
+"""Resume bundles: all a training needs to go on as if it had never stopped, as safetensors bytes and JSON.
+
+No random state is in them: the numbers of update k are drawn from (seed, k), see `batches`.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from services.generator.models.checkpoints import read_tensors, write_tensors
+from services.generator.models.preset import Preset
+from services.generator.training.curves import Losses, Measurement
+from services.generator.training.data import TrainingData
+from shared.errors import Conflict
+
+
+class ResumeBundleMismatch(Conflict):
+    """The resume bundle belongs to a training on other images, another preset or another seed."""
+
+    discards_resume = True
+
+
+@dataclass(frozen=True)
+class ResumeState:
+    """A training after `len(losses)` updates.
+
+    Args:
+        weights: sets of the network's weights by name: `raw`, and where there are such `average`, `best_raw` and
+            `best_average`.
+        optimizer: state of Adam, one dict of tensors per parameter, in the order of the parameters.
+        losses: loss of each update done.
+        measurements: what was measured between them.
+        seconds: time spent in those updates.
+        precision: arithmetic of the network in those updates, for example `bfloat16`; `float16, then float32` where a
+            training begun on a GPU went on without one.
+        scaler: state of the scaling of a float16 loss, else empty.
+    """
+
+    weights: dict[str, dict[str, Tensor]]
+    optimizer: list[dict[str, Tensor]]
+    losses: list[Losses]
+    measurements: list[Measurement]
+    seconds: float
+    precision: str
+    scaler: dict[str, Any] = field(default_factory=dict)
+
+
+def fingerprint_data(data: TrainingData) -> str:
+    """SHA-256 of shapes, gray levels and classes of all images, in their order."""
+    digest = hashlib.sha256()
+    for array in (data.images_u8, data.held_out_u8, data.classes, data.held_out_classes):
+        digest.update(repr(array.shape).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def write_resume(state: ResumeState, training_id: Mapping[str, Any]) -> bytes:
+    """`state` as bytes; `training_id` is JSON that tells this training from every other."""
+    tensors = {f"weights/{kind}/{name}": t for kind, named in state.weights.items() for name, t in named.items()}
+    for number, moments in enumerate(state.optimizer):
+        tensors |= {f"optimizer/{number}/{name}": tensor for name, tensor in moments.items()}
+    losses = [[loss.plain, loss.weighted] for loss in state.losses]
+    tensors["losses"] = torch.tensor(losses, dtype=torch.float64).reshape(-1, 2)
+    facts = {
+        "training": dict(training_id),
+        "measurements": [asdict(measurement) for measurement in state.measurements],
+        "seconds": state.seconds,
+        "precision": state.precision,
+        "scaler": state.scaler,
+    }
+    return write_tensors(tensors, facts)
+
+
+def read_resume(data: bytes, training_id: Mapping[str, Any] | None = None) -> ResumeState:
+    """The state that `write_resume` stored, for the same `training_id` if one is given.
+
+    Raises:
+        ResumeBundleMismatch: it was stored for another training.
+        CheckpointDamaged, CheckpointIsPickle: see `checkpoints.read_tensors`.
+    """
+    tensors, facts = read_tensors(data)
+    if training_id is not None and _complete(facts.get("training", {})) != _complete(training_id):
+        raise ResumeBundleMismatch(
+            "The saved state is of a training on other images or with other settings, so it cannot be gone on from; "
+            "start a new training."
+        )
+    optimizer: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _under(tensors, "optimizer/").items():
+        number, moment = name.split("/", 1)
+        optimizer.setdefault(int(number), {})[moment] = tensor
+    weights: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in _under(tensors, "weights/").items():
+        kind, parameter = name.split("/", 1)
+        weights.setdefault(kind, {})[parameter] = tensor
+    return ResumeState(
+        weights=weights,
+        optimizer=[optimizer[number] for number in sorted(optimizer)],
+        losses=[Losses(*pair) for pair in tensors["losses"].tolist()],
+        measurements=[Measurement(**measurement) for measurement in facts["measurements"]],
+        seconds=float(facts["seconds"]),
+        precision=facts["precision"],
+        scaler=facts["scaler"],
+    )
+
+
+def _complete(training_id: Mapping[str, Any]) -> dict[str, Any]:
+    """`training_id` with its preset's fields that a version before did not know, at their defaults."""
+    completed = dict(training_id)
+    with suppress(ValidationError):  # Then it is compared as it is.
+        completed["preset"] = Preset.model_validate(completed.get("preset")).model_dump(mode="json")
+    return completed
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
