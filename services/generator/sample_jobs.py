@@ -18,6 +18,8 @@ from shared.logs import get_log
 from shared.settings import get_settings
 from shared.tumour import TumourClass
 
+BATCHES_PER_SHARD: Final = 2
+"""Batches in one shard, when a request does not say."""
 MAX_EVALUATIONS: Final = 4000
 """Images times steps in one shard, unless one batch has more: some 40 s of the `compact` network on two cores. Others'
 jobs get their turn between shards, and a worker that stops loses no more than one."""
@@ -93,10 +95,14 @@ def start_generation(
 
 
 def cut_shards(indices: Sequence[int], recipe: SamplingRecipe, at_most: int | None = None) -> list[dict[str, Any]]:
-    """Shards of whole batches of `indices`, of MAX_EVALUATIONS each or one batch, and of `at_most` images."""
+    """Shards of `indices`: as many images as `at_most` says, else BATCHES_PER_SHARD; fewer where that is much work.
+
+    Much is more than MAX_EVALUATIONS of the network and more than one batch. Small shards let jobs take turns soon, and
+    a worker that is killed loses little.
+    """
     per_image = recipe.steps * (1 if recipe.guidance == 1 else 2)  # Guidance asks the network twice.
     n_batches = max(1, MAX_EVALUATIONS // (per_image * recipe.batch_size))
-    size = min(n_batches * recipe.batch_size, at_most or len(indices))
+    size = min(n_batches * recipe.batch_size, at_most or BATCHES_PER_SHARD * recipe.batch_size)
     return [{"indices": list(indices[start : start + size])} for start in range(0, len(indices), size)]
 
 
