@@ -76,8 +76,8 @@ class GenerationRequest(BaseModel):
         None,
         ge=1,
         le=1024,
-        description="Images that one worker takes at a time, at most; no more than some 4000 steps of one image in "
-        "all, or one batch, if left out or larger.",
+        description="Images that one worker takes at a time, two batches if left out; fewer where that is more than "
+        "4000 steps of one image and more than one batch.",
     )
     name: Name | None = Field(None, description="A name for people.")
 
