@@ -1,5 +1,6 @@
 """Fixtures: real Redis, S3, SQLite and PostgreSQL, started once a session; the data set, if it is there."""
 
+import contextlib
 import os
 import tempfile
 import uuid
@@ -12,6 +13,11 @@ import pytest
 # Idle OpenMP threads spin by default, which starves every other process of a small machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# TensorFlow and Triton (which torchvision imports) each bring an LLVM; loading Triton's second ends the process. No
+# process of the platform loads both, but this one does.
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401
 
 from shared.artifacts.store import ArtifactStore, get_artifacts
 from shared.database import Database, get_database

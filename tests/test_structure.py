@@ -14,7 +14,7 @@ EDGES = {
     "sources", "jobs", "train_jobs", "keep_jobs", "import_jobs", "sample_jobs", "redraw_jobs", "calibrate_jobs",
     "illustrations", "outcome", "preparation", "threads",
     "serving", "requests",
-    "feature_spaces", "library_weights", "published_weights",
+    "evaluation_jobs", "audit_jobs", "exclude_jobs", "installation", "spaces", "cache", "library", "published",
 }  # fmt: skip
 FRAMEWORKS = ("torch", "tensorflow", "keras", "monai", "torch_fidelity", "diffusers")
 

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Depends, File, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.evaluator import service
-from services.evaluator.assessment import Metric
-from services.evaluator.selection import SplitChoice
+from services.evaluator import evaluation_jobs, installation
+from services.evaluator.metrics.assessment import Metric
+from services.evaluator.metrics.selection import SplitChoice
 from services.evaluator.settings import get_evaluator_settings
 from shared.app import caller, create_service_app
 from shared.errors import TooLarge
@@ -73,13 +73,13 @@ def evaluate(request: EvaluateRequest, who: Annotated[Caller, Depends(caller)]) 
     and its n, beside it the same score for real images against real ones (the floor), the feature space with the hash
     of its weights, and warnings. `GET /reports/{id}` gives it as json, csv, html and png.
     """
-    return service.start_evaluation(who, request.model_dump(mode="json", by_alias=True)).response()
+    return evaluation_jobs.start_evaluation(who, request.model_dump(mode="json", by_alias=True)).response()
 
 
 @router.get("/weights", tags=["weights"])
 def list_weights() -> dict[str, Any]:
     """List the library weights the platform can use: which are installed, their hashes, how to install them."""
-    return {"items": service.list_library_weights(), "next_cursor": None}
+    return {"items": installation.list_library_weights(), "next_cursor": None}
 
 
 @router.post("/weights/{name}", status_code=201, tags=["weights"])
@@ -91,7 +91,7 @@ def install_weights(
     The file is verified by its published hash and stored as safetensors; a wrong or truncated one is refused and
     nothing is stored. Installing again replaces what was there.
     """
-    return service.install_library_weights(name, _read_upload(file), file.filename if file else None)
+    return installation.install_library_weights(name, _read_upload(file), file.filename if file else None)
 
 
 def _read_upload(file: UploadFile | None) -> bytes | None:

@@ -9,6 +9,6 @@ celery = worker_app("evaluator")
 @celery.task(name="evaluate")
 def evaluate(job_id: str, shard: int) -> bool:
     """Measure one synthetic set against one real set."""
-    from services.evaluator import service
+    from services.evaluator import evaluation_jobs
 
-    return run_shard(job_id, shard, finish=service.finish_evaluation)
+    return run_shard(job_id, shard, finish=evaluation_jobs.finish_evaluation)

@@ -15,41 +15,8 @@ from tests.e2e.embedded_platform import make_platform, remove_platform
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def test_sampling_outside_the_network(table: list[tuple[str, str, str]]) -> None:
-    import torch
-
-    from services.generator.images import encode_png
-    from services.generator.models.network import build_network
-    from services.generator.models.presets import find_preset
-    from services.generator.sampling.drawing import SamplingPlan, sample_images
-    from services.generator.sampling.samplers import build_sampler
-    from shared.progress import NoProgress
-
-    preset = find_preset("tiny")
-    network = build_network(preset.unet)
-    inside_s = 0.0
-
-    class Timed(torch.nn.Module):
-        def forward(self, x_t: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-            nonlocal inside_s
-            began = time.perf_counter()
-            predicted: torch.Tensor = network(x_t, timesteps)
-            inside_s += time.perf_counter() - began
-            return predicted
-
-    sampler = build_sampler("ddim", 50, preset.schedule)
-    plan = SamplingPlan(preset.size_px, preset.value_range, 0, range(32), 16)
-    began = time.perf_counter()
-    for _, image_u8 in sample_images(Timed(), sampler, plan, progress=NoProgress()):
-        encode_png(image_u8)
-    whole_s = time.perf_counter() - began
-    table.append(("`tiny`, 50 DDIM steps: seconds for each 64 px image", f"{whole_s / 32:.2f} s", ""))
-    table.append(("share of sampling outside the network", f"{100 * (1 - inside_s / whole_s):.1f} %", "10 %"))
-    assert inside_s / whole_s > 0.8
-
-
 def test_distance_of_600_and_867_images(table: list[tuple[str, str, str]]) -> None:
-    from services.evaluator.frechet import frechet_distance
+    from services.evaluator.metrics.frechet import frechet_distance
 
     rng = np.random.default_rng(0)
     generated, reference = rng.normal(size=(600, 2048)), rng.normal(size=(867, 2048))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from gateway.rendering import contact_sheet, to_png
 from gateway.upload.images import ImageLimits, check_image
-from services.evaluator.reading import read_gray as read_for_evaluation
+from services.evaluator.features.reading import read_gray as read_for_evaluation
 from services.preprocess.reading import read_gray
 from shared.orientation import ORIENTATION_TAG, read_orientation, turn_pixels, turn_upright
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch_fidelity import feature_extractor_inceptionv3 as upstream
 
-from services.evaluator.conversion import vgg19_layers
+from services.evaluator.weights.conversion import vgg19_layers
 
 
 def inception_state(seed: int = 0) -> "OrderedDict[str, torch.Tensor]":

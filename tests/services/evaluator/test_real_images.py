@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.evaluator.assessment import Floor, Metric, assess
-from services.evaluator.features import ClassifierExtractor, ImageFeatures, extract_features
-from services.evaluator.reading import read_gray
+from services.evaluator.features.extraction import ClassifierExtractor, ImageFeatures, extract_features
+from services.evaluator.features.reading import read_gray
+from services.evaluator.metrics.assessment import Floor, Metric, assess
 from shared.progress import NoProgress
 
 SIDE_PX = 64

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from services.evaluator.frechet import frechet_distance as evaluators_distance
+from services.evaluator.metrics.frechet import frechet_distance as evaluators_distance
 from services.generator.images import ImageU8
 from services.generator.sampling.appearance import AppearanceSpace, frechet_distance, real_floor
 from tests.services.generator.micro import draw_images

@@ -1,0 +1,1 @@
+"""Features to numbers with error bars: which images are compared, each score, its interval and its floor."""

@@ -1,0 +1,177 @@
+"""Which images of two manifests are compared: class, split, floor, and what a reader must be warned of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from services.evaluator.metrics.confidence import split_halves
+from services.evaluator.metrics.samples import TooFewImages
+from shared.errors import InvalidInput
+from shared.tumour import Split
+
+Images = list[dict[str, Any]]
+"""Entries of a manifest's `images`: name, class, split, sha256, width, height and more."""
+
+MIN_UNSEEN = 20
+"""Fewest Testing images that are halved for a floor: below ten a half, its distance tells of chance alone."""
+
+SplitChoice = Literal["Training", "Testing", "all"]
+"""Which real images are the reference."""
+
+
+class NoSuchImages(InvalidInput):
+    """A set has no image of the class or split that was asked for."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The images of one evaluation.
+
+    Attributes:
+        tumour_class: the class that both sides were cut to, or None for all classes.
+        synthetic: images under test.
+        real: images they are compared with.
+        other_real: real images of the other split, for the floor; empty where there is no other split.
+        warnings: sentences a reader of the scores must see.
+    """
+
+    tumour_class: str | None
+    synthetic: Images
+    real: Images
+    other_real: Images
+    warnings: list[str]
+
+    @property
+    def n_images(self) -> int:
+        """Images of all three lists together."""
+        return len(self.synthetic) + len(self.real) + len(self.other_real)
+
+
+def select_images(synthetic: Images, real: Images, *, tumour_class: str | None, split: SplitChoice) -> Selection:
+    """The images to compare.
+
+    Without a class, a synthetic set of one class is compared with real images of that class: against all four it
+    would be blamed for the three it does not try to show.
+
+    Args:
+        synthetic: all images of the synthetic set.
+        real: all images of the real set.
+        tumour_class: cut both sides to this class; None: see above.
+        split: the real images' split; ignored, with a warning, where the set knows no splits.
+
+    Raises:
+        NoSuchImages: a side is empty after the cut.
+        TooFewImages: a side has fewer than two images.
+    """
+    warnings: list[str] = []
+    if tumour_class is None:
+        classes = {image["class"] for image in synthetic}
+        if len(classes) == 1 and len({image["class"] for image in real}) > 1:
+            (tumour_class,) = classes
+            warnings.append(f"The synthetic set holds {tumour_class} only, so the real set was cut to that class.")
+    chosen = _of_class(synthetic, tumour_class)
+    candidates = _of_class(real, tumour_class)
+    has_splits = any(image.get("split") for image in candidates)
+    if split != "all" and candidates and not has_splits:
+        warnings.append(f"The real set has no splits; all its images were used instead of {split}.")
+    cut = has_splits and split != "all"
+    reference = [image for image in candidates if image.get("split") == split] if cut else candidates
+    other = Split.TESTING if split == "Training" else Split.TRAINING
+    other_real = [image for image in candidates if image.get("split") == other] if cut else []
+    _require("synthetic", chosen, synthetic, tumour_class, None)
+    _require("real", reference, real, tumour_class, split if cut else None)
+    return Selection(tumour_class, chosen, reference, other_real if len(other_real) > 1 else [], warnings)
+
+
+@dataclass(frozen=True)
+class FloorPlan:
+    """Which real images are compared with which for the floor.
+
+    Attributes:
+        first: rows of `selection.real` followed by `selection.other_real`; they take the synthetic images' place.
+        second: rows of the same list; they take the real images' place.
+        what: both in words.
+    """
+
+    first: list[int]
+    second: list[int]
+    what: str
+
+
+def plan_floor(selection: Selection, split: SplitChoice, seed: int, *, seen: bool) -> FloorPlan | None:
+    """Two samples of real images: the other split against this one, or else two random halves of one sample.
+
+    A network holds the images it was trained on closer together than new ones, so where it has seen the Training
+    images, Training against Testing would measure that and not the images. Then the Testing images are halved, or the
+    reference where they are fewer than `MIN_UNSEEN`.
+
+    Args:
+        selection: the images of the evaluation.
+        split: the reference's split, as it was asked for.
+        seed: of the halves.
+        seen: whether the features come from a network that was trained on images of the real set.
+
+    Returns:
+        None where fewer than four images would have to be halved.
+    """
+    everything = [*selection.real, *selection.other_real]
+    n_real = len(selection.real)
+    if selection.other_real and not seen:
+        other = Split.TESTING if split == "Training" else Split.TRAINING
+        first, second = list(range(n_real, len(everything))), list(range(n_real))
+        return FloorPlan(first, second, f"real {other} against real {split}")
+    rows, whose = list(range(n_real)), "real"
+    testing = [row for row, image in enumerate(everything) if image.get("split") == Split.TESTING]
+    if seen and len(testing) >= MIN_UNSEEN:
+        rows, whose = testing, "real Testing"
+    if len(rows) < 4:
+        return None
+    halves = [[rows[index] for index in half] for half in split_halves(len(rows), seed)]
+    return FloorPlan(halves[0], halves[1], f"one half of the {whose} images against the other")
+
+
+def seen_warning(model_id: str | None, floor: FloorPlan | None) -> str:
+    """The sentence for a reader of scores whose features come from a network that was trained on the real images."""
+    return (
+        f"The classifier {model_id} was trained on images of this real set: it holds those closer together than images "
+        "it has not seen, so scores against Training images are biased and a floor of Training against Testing would "
+        f"be too high. The floor here is {floor.what if floor else 'left out, for want of images'}. Prefer "
+        "split=Testing, features=inception, or a classifier trained on other images."
+    )
+
+
+def size_warnings(selection: Selection, n_resized: int, size_px: tuple[int, int]) -> list[str]:
+    """Sentences on unequal numbers and sizes of images."""
+    found = []
+    n_synthetic, n_real = len(selection.synthetic), len(selection.real)
+    if n_synthetic != n_real:
+        found.append(
+            f"The sides differ in number ({n_synthetic} synthetic, {n_real} real); the Fréchet distance depends on n."
+        )
+    if n_resized:
+        found.append(
+            f"{n_resized} of {selection.n_images} images were resized to {size_px[0]} x {size_px[1]} px, the commonest "
+            "size of the real images; the scores include what resizing does."
+        )
+    return found
+
+
+def _of_class(images: Images, tumour_class: str | None) -> Images:
+    return [image for image in images if tumour_class is None or image["class"] == tumour_class]
+
+
+def _require(side: str, chosen: Sequence[Any], everything: Images, tumour_class: str | None, split: str | None) -> None:
+    wanted = "".join(f"{part} " for part in (tumour_class, split) if part)
+    if not chosen:
+        classes = sorted({image["class"] for image in everything if image["class"]})
+        splits = sorted({image["split"] for image in everything if image.get("split")})
+        raise NoSuchImages(
+            f"The {side} set has no {wanted}images; it has the classes {', '.join(classes) or 'none'} and the splits "
+            f"{', '.join(splits) or 'none'}."
+        )
+    if len(chosen) < 2:
+        raise TooFewImages(
+            f"The {side} set has one {wanted}image; a distance between distributions needs at least 2.",
+            side=side,
+            n=len(chosen),
+        )

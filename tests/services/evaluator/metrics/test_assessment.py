@@ -1,0 +1,74 @@
+"""Scores carry their n, their interval and the same score for real images; generated and real are not mixed up."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from services.evaluator.features.extraction import ImageFeatures
+from services.evaluator.metrics.assessment import Floor, Metric, assess
+from services.evaluator.metrics.inception_score import softmax
+from services.evaluator.metrics.samples import FeaturesNotFinite
+from shared.progress import NoProgress
+
+
+def sample(n: int, seed: int, shift: float = 0.0) -> ImageFeatures:
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, 12)).astype(np.float32) + np.float32(shift)
+    return ImageFeatures(features, softmax(rng.normal(scale=3, size=(n, 4))))
+
+
+def run(
+    synthetic: ImageFeatures, real: ImageFeatures, floor: Floor | None = None, **options: Any
+) -> dict[str, dict[str, Any]]:
+    arguments: dict[str, Any] = {"metrics": list(Metric), "feature_space": "inception", "seed": 0, **options}
+    return {entry["metric"]: entry for entry in assess(synthetic, real, floor, progress=NoProgress(), **arguments)}
+
+
+def test_every_score_has_n_interval_and_real_beside_it() -> None:
+    floor = Floor(sample(40, 5), sample(60, 6), "real Testing against real Training")
+    entries = run(sample(50, 1, shift=1.0), sample(60, 2), floor)
+    assert list(entries) == ["fid", "kid", "is"]
+    for entry in entries.values():
+        assert (entry["n_synthetic"], entry["n_real"]) == (50, 60)
+        assert entry["interval"]["low"] < entry["value"] < entry["interval"]["high"]
+        assert entry["real"]["what"]
+    assert entries["fid"]["real"]["n"] == [40, 60]
+    assert entries["is"]["real"]["n"] == [60]
+    assert entries["fid"]["value"] > entries["fid"]["interval"]["low"] > entries["fid"]["real"]["value"]
+
+
+def test_mode_collapse_pins_which_side_is_generated() -> None:
+    varied = sample(60, 1)
+    collapsed = ImageFeatures(
+        np.repeat(varied.features[:1], 60, axis=0), np.repeat(varied.probabilities[:1], 60, axis=0)
+    )
+    found, swapped = run(collapsed, varied)["is"], run(varied, collapsed)["is"]
+    assert found["value"] == pytest.approx(1.0)
+    assert found["real"]["value"] > 1.5
+    assert swapped["value"] == pytest.approx(found["real"]["value"])
+
+
+def test_same_seed_same_report() -> None:
+    first, second, other = (run(sample(30, 1), sample(40, 2), seed=seed) for seed in (4, 4, 5))
+    assert first == second
+    assert first["fid"]["value"] == other["fid"]["value"]
+    assert first["fid"]["interval"] != other["fid"]["interval"]
+
+
+def test_only_inception_bears_the_published_names() -> None:
+    named = run(sample(9, 1), sample(9, 2), feature_space="classifier")
+    assert not any(name in entry["label"] for entry in named.values() for name in ("FID", "KID", "(IS)"))
+
+
+def test_what_is_not_known_is_null() -> None:
+    entries = run(sample(2, 1), sample(2, 2), metrics=[Metric.KID])
+    assert entries["kid"]["interval"] is None
+    assert entries["kid"]["real"] is None
+
+
+def test_a_nan_is_named_whatever_was_asked_for() -> None:
+    broken = sample(9, 1)
+    broken.features[2, 3] = np.nan
+    with pytest.raises(FeaturesNotFinite):
+        run(broken, sample(9, 2), metrics=[Metric.IS])
