@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from gateway import cli_data, cli_jobs, cli_keys, cli_models, cli_weights, cli_work
+from gateway import cli_checks, cli_data, cli_jobs, cli_keys, cli_models, cli_weights, cli_work
 from gateway.cli_output import Connection, fail
 from shared.client import ApiProblem, JobUnsuccessful
 from shared.errors import SynthMRIError
@@ -48,7 +48,7 @@ def connect(
     ctx.obj = Connection(url, key, as_json)
 
 
-for _module in (cli_data, cli_work, cli_models, cli_jobs):
+for _module in (cli_data, cli_work, cli_checks, cli_models, cli_jobs):
     _module.add_commands(app)
 app.add_typer(cli_weights.app, name="weights")
 app.add_typer(cli_keys.app, name="keys")

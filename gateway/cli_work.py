@@ -25,7 +25,7 @@ LeakageWaiver = Annotated[
 
 def add_commands(app: typer.Typer) -> None:
     """Register the commands of this module."""
-    for command in (preprocess, train_diffusion, generate, evaluate, train_classifier, scenario, classify):
+    for command in (preprocess, train_diffusion, generate, train_classifier, scenario, classify):
         app.command()(command)
 
 
@@ -53,11 +53,11 @@ def preprocess(
         "replay": replay,
         "exclude": exclude or [],
         "relabel": {image: tumour_class for image, _, tumour_class in (word.rpartition("=") for word in relabel or [])},
-        **_read_fields(field),
+        **read_fields(field),
     }
     chosen = json.loads(recipe) if recipe and recipe.startswith("{") else recipe
     with connected(ctx) as platform:
-        _finish(platform, platform.preprocess(image_set, chosen, **fields), wait=wait)
+        finish(platform, platform.preprocess(image_set, chosen, **fields), wait=wait)
 
 
 def _read_selection(path: Path) -> list[dict[str, Any]]:
@@ -84,9 +84,9 @@ def train_diffusion(
     wait: Wait = True,
 ) -> None:
     """Train a diffusion model on one class of a preprocessed set."""
-    fields = {"preset": preset, "epochs": epochs, "leakage_waiver": leakage_waiver, **_read_fields(field)}
+    fields = {"preset": preset, "epochs": epochs, "leakage_waiver": leakage_waiver, **read_fields(field)}
     with connected(ctx) as platform:
-        _finish(platform, platform.train_diffusion(image_set, tumour_class, **fields), wait=wait)
+        finish(platform, platform.train_diffusion(image_set, tumour_class, **fields), wait=wait)
 
 
 def generate(
@@ -101,24 +101,9 @@ def generate(
     wait: Wait = True,
 ) -> None:
     """Draw synthetic images."""
-    options = {"model": model, "sampler": sampler, "steps": steps, "seed": seed, **_read_fields(field)}
+    options = {"model": model, "sampler": sampler, "steps": steps, "seed": seed, **read_fields(field)}
     with connected(ctx) as platform:
-        _finish(platform, platform.generate(tumour_class, n, **options), wait=wait)
-
-
-def evaluate(
-    ctx: typer.Context,
-    synthetic: str,
-    real: str,
-    metric: Annotated[list[str] | None, typer.Option(help="fid, kid or is; repeat for several.")] = None,
-    features: Annotated[str | None, typer.Option(help="inception or classifier.")] = None,
-    field: Fields = None,
-    wait: Wait = True,
-) -> None:
-    """Measure how far a synthetic set is from a real one."""
-    fields = {"features": features, **_read_fields(field)}
-    with connected(ctx) as platform:
-        _finish(platform, platform.evaluate(synthetic, real, metric, **fields), wait=wait)
+        finish(platform, platform.generate(tumour_class, n, **options), wait=wait)
 
 
 def train_classifier(
@@ -133,9 +118,9 @@ def train_classifier(
 ) -> None:
     """Train a tumour classifier."""
     mix = json.loads(train) if train.startswith("{") else train
-    fields = {"preset": preset, "epochs": epochs, "leakage_waiver": leakage_waiver, **_read_fields(field)}
+    fields = {"preset": preset, "epochs": epochs, "leakage_waiver": leakage_waiver, **read_fields(field)}
     with connected(ctx) as platform:
-        _finish(platform, platform.train_classifier(mix, test, **fields), wait=wait)
+        finish(platform, platform.train_classifier(mix, test, **fields), wait=wait)
 
 
 def scenario(
@@ -151,12 +136,12 @@ def scenario(
     wait: Wait = True,
 ) -> None:
     """Train classifiers on mixes of real and synthetic images and compare them on real ones."""
-    fields = {"leakage_waiver": leakage_waiver, **_read_fields(field)}
+    fields = {"leakage_waiver": leakage_waiver, **read_fields(field)}
     if compositions:
         fields["compositions"] = json.loads(compositions.read_text())
     with connected(ctx) as platform:
         job = platform.run_scenario(real, synthetic or [], scenario=preset_scenario, **fields)
-        _finish(platform, job, wait=wait)
+        finish(platform, job, wait=wait)
 
 
 def classify(
@@ -175,11 +160,12 @@ def classify(
     show(answer)
 
 
-def _finish(platform: SynthMRI, job: dict[str, Any], *, wait: bool) -> None:
+def finish(platform: SynthMRI, job: dict[str, Any], *, wait: bool) -> None:
+    """Show the job, at its end if that is waited for."""
     show(follow(platform, job) if wait else job)
 
 
-def _read_fields(fields: list[str] | None) -> dict[str, Any]:
+def read_fields(fields: list[str] | None) -> dict[str, Any]:
     """`epochs=3` as {"epochs": 3}; what is not JSON is text."""
     read: dict[str, Any] = {}
     for field in fields or []:

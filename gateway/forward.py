@@ -65,6 +65,8 @@ FORWARDED: Final = (
     Forwarded("POST", "/models/import", "generator", timeout_s=900.0, limit="import_max_bytes"),
     Forwarded("GET", "/models/{model_id}/export", "generator"),
     Forwarded("POST", "/evaluate", "evaluator"),
+    Forwarded("POST", "/audit", "evaluator"),
+    Forwarded("POST", "/image-sets/{image_set}/exclude", "evaluator"),
     Forwarded("POST", "/models/classifier", "classifier"),
     Forwarded("POST", "/scenarios", "classifier"),
     # The first call after a start loads the framework and the model.

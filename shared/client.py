@@ -146,6 +146,16 @@ class SynthMRI:
         wanted = list(metrics) if metrics else None
         return self._start("/evaluate", {"synthetic": synthetic, "real": real, "metrics": wanted, **fields})
 
+    def audit(self, synthetic: str, real: str, checks: Sequence[str] | None = None, **fields: Any) -> Json:
+        """Find copies of real images, shortcuts and gaps in a synthetic set; fields are class, split, seed, name."""
+        wanted = list(checks) if checks else None
+        return self._start("/audit", {"synthetic": synthetic, "real": real, "checks": wanted, **fields})
+
+    def exclude(self, image_set: str, report: str | None = None, images: Sequence[str] = (), **fields: Any) -> Json:
+        """Make a set without the copies that an audit `report` names, or without these `images`; a field is name."""
+        wanted = list(images) or None
+        return self._start(f"/image-sets/{image_set}/exclude", {"report": report, "images": wanted, **fields})
+
     def train_classifier(self, train: Any, test: Any = None, **fields: Any) -> Json:
         """Train a tumour classifier on an image set or a mix of sets."""
         return self._start("/models/classifier", {"train": train, "test": test, **fields})

@@ -40,7 +40,11 @@ def list_reports(
     principal: Annotated[Principal, Depends(principal_of)],
     resources: Annotated[Resources, Depends(resources_of)],
     kind: Annotated[
-        str | None, Query(description="analysis, classification, evaluation or scenario.", examples=["evaluation"])
+        str | None,
+        Query(
+            description="analysis, audit, calibration, classification, evaluation, regeneration or scenario.",
+            examples=["evaluation"],
+        ),
     ] = None,
     cursor: Cursor = None,
     limit: Limit = 50,

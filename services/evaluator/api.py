@@ -1,13 +1,14 @@
-"""The private HTTP edge of the evaluator: `POST /evaluate`, `GET /weights`, `POST /weights/{name}`."""
+"""The private HTTP edge of the evaluator: audit, exclude, evaluate, library weights."""
 
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Depends, File, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.evaluator import evaluation_jobs, installation
+from services.evaluator import audit_jobs, evaluation_jobs, exclude_jobs, installation
 from services.evaluator.metrics.assessment import Metric
 from services.evaluator.metrics.selection import SplitChoice
+from services.evaluator.requests import AuditRequest, ExcludeRequest
 from services.evaluator.settings import get_evaluator_settings
 from shared.app import caller, create_service_app
 from shared.errors import TooLarge
@@ -74,6 +75,27 @@ def evaluate(request: EvaluateRequest, who: Annotated[Caller, Depends(caller)]) 
     of its weights, and warnings. `GET /reports/{id}` gives it as json, csv, html and png.
     """
     return evaluation_jobs.start_evaluation(who, request.model_dump(mode="json", by_alias=True)).response()
+
+
+@router.post("/audit", status_code=202, tags=["evaluate"])
+def audit(request: AuditRequest, who: Annotated[Caller, Depends(caller)]) -> Response:
+    """Find what is wrong with a synthetic image set: copies of real images, shortcuts, missing variety, little use.
+
+    Answers 202 with the job. When it has succeeded, it names an `audit` report whose findings are sentences, worst
+    first, with the numbers in them. Every number stands beside the same number for real images of the other split, the
+    baseline. The report also has html, csv, and pictures: each class's nearest pairs, spectra, an embedding.
+    """
+    return audit_jobs.start_audit(who, request.model_dump(mode="json", by_alias=True)).response()
+
+
+@router.post("/image-sets/{image_set}/exclude", status_code=202, tags=["evaluate"])
+def exclude(image_set: Identifier, request: ExcludeRequest, who: Annotated[Caller, Depends(caller)]) -> Response:
+    """Make a new image set without some images of this one: the copies that an audit report names, or those named.
+
+    Answers 202 with the job. A set is never changed: the new one shares the images that stay, and says which were left
+    out and why. A preprocessed set is refused; `POST /preprocess` with `exclude` makes it anew.
+    """
+    return exclude_jobs.start_exclusion(who, image_set, request.model_dump(mode="json")).response()
 
 
 @router.get("/weights", tags=["weights"])

@@ -12,3 +12,19 @@ def evaluate(job_id: str, shard: int) -> bool:
     from services.evaluator import evaluation_jobs
 
     return run_shard(job_id, shard, finish=evaluation_jobs.finish_evaluation)
+
+
+@celery.task(name="audit")
+def audit(job_id: str, shard: int) -> bool:
+    """Audit one class of a synthetic set, or its use for one training, or put the report together."""
+    from services.evaluator import audit_jobs
+
+    return run_shard(job_id, shard, work=audit_jobs.audit_part, finish=audit_jobs.finish_audit)
+
+
+@celery.task(name="exclude")
+def exclude(job_id: str, shard: int) -> bool:
+    """Make a set without some images of another."""
+    from services.evaluator import exclude_jobs
+
+    return run_shard(job_id, shard, finish=exclude_jobs.finish_exclusion)

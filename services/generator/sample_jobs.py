@@ -43,6 +43,10 @@ class NothingToAdd(InvalidInput):
     """The set to extend has as many images already."""
 
 
+class ImagesExcluded(InvalidInput):
+    """Images were left out of the set, so the new ones could not be told by their number from those."""
+
+
 class ExtensionDiffers(InvalidInput):
     """A set is extended with its own recipe, and the request says otherwise."""
 
@@ -70,7 +74,8 @@ def start_generation(
 
     Raises:
         ModelNotFound, NotADiffusionModel, WrongTumourClass, TooManyImages, TooManySteps, SizeTooSmall, StudySizeFixed,
-        GuidanceNeedsClasses, ImageSetNotFound, NotGenerated, NothingToAdd, ExtensionDiffers: at once.
+        GuidanceNeedsClasses, ImageSetNotFound, NotGenerated, NothingToAdd, ExtensionDiffers, ImagesExcluded:
+        at once.
     """
     most = get_settings().generate_max_n
     if n > most:
@@ -124,6 +129,12 @@ def _continue_set(
     """How many images the set has, and the recipe of all of them."""
     image_set = get_artifacts().get(extend, owner, "image_set")
     recipe, manifest = read_recipe(image_set), get_artifacts().manifest(image_set)
+    if excluded := manifest.get("excluded"):
+        raise ImagesExcluded(
+            f"{len(excluded)} images were left out of image set {extend}, so it cannot be extended; extend the set "
+            "that it was made from, then leave them out again.",
+            images=[image["name"] for image in excluded[:100]],
+        )
     if wishes.quality is not None:
         raise ExtensionDiffers(
             f"Image set {extend} is extended with its own recipe, {recipe.sampler} in {recipe.steps} steps; leave "

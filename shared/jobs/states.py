@@ -41,6 +41,8 @@ QUEUES = {
     "diffusion.keep": "diffusion.sample",
     "diffusion.import": "diffusion.sample",
     "evaluate": "evaluate",
+    "audit": "evaluate",
+    "exclude": "evaluate",
     "classifier.train": "classifier.train",
     "scenario": "classifier.train",
 }

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from gateway.cli_work import _read_fields
+from gateway.cli_work import read_fields
 from shared.jobs.claims import Claims
 from shared.jobs.files import JobFile
 from shared.jobs.store import NewJob
@@ -140,7 +140,7 @@ def test_a_leakage_waiver_reaches_the_services(run, settings):
 
 
 def test_fields_are_json_or_text(database_url):
-    assert _read_fields(["epochs=3", "name=first", 'mix={"a":1}', "note=a=b"]) == {
+    assert read_fields(["epochs=3", "name=first", 'mix={"a":1}', "note=a=b"]) == {
         "epochs": 3,
         "name": "first",
         "mix": {"a": 1},
