@@ -167,7 +167,7 @@ def read_file_facts(data: bytes, name: str = "image") -> FileFacts:
         raise ImageUnreadable(f"The image {name!r} cannot be decoded: {error}") from error
     if spread > GRAY_TOLERANCE:
         raise ColourImages(
-            f"The image {name!r} has colours (channels differ by up to {spread} gray levels); preprocess the set first.",
+            f"The image {name!r} has colours: channels differ by up to {spread} gray levels. Preprocess the set first.",
             image=name,
         )
     return facts
@@ -201,4 +201,4 @@ def _estimate_quality(stored: Image.Image) -> int | None:
 def _scale_table(quality: int) -> NDArray[np.int64]:
     """(8, 8) int64 steps 1..255 that libjpeg uses at a quality: jpeg_quality_scaling and jpeg_add_quant_table."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.clip((_LUMINANCE * percent + 50) // 100, 1, 255)
+    return np.asarray(np.clip((_LUMINANCE * percent + 50) // 100, 1, 255), np.int64)

@@ -32,7 +32,7 @@ def train_and_test(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """{"accuracy", "n_train", "n_test", "correct", "confusion" (true x predicted), "correct_of" (n_test,) 0/1, "seconds"}."""
+    """{"accuracy", "n_train", "n_test", "correct", "confusion" (true x predicted), "seconds"}."""
     raise NotImplementedError
 
 
