@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from services.evaluator import exclude_jobs
 from services.generator import redraw_jobs, sample_jobs
 from services.generator.images import decode_gray
 from services.generator.models.checkpoints import write_weights
@@ -13,6 +14,7 @@ from services.generator.models.preset import Preset
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
 from shared.jobs.runner import run_shard
 from shared.jobs.store import JobStore
+from shared.jobs.submission import Caller
 from shared.objects import ObjectStore
 from tests.services.generator.micro import MICRO, conditional, random_network
 from tests.services.generator.test_service import TEAM, Door, client, keep_model
@@ -95,6 +97,26 @@ def test_an_extension_that_cannot_be_is_refused(
     answer = client.post("/generate", params={"class": "glioma", "extend": first.id, **params})
     assert answer.json()["code"] == code
     assert says in answer.json()["detail"]
+
+
+def test_a_set_without_some_of_its_images_is_drawn_again_but_not_extended(
+    client: Door, artifacts: ArtifactStore, objects: ObjectStore, jobs: JobStore
+) -> None:
+    keep_model(artifacts, objects)
+    whole, manifest = work(artifacts, jobs, post(client, params={**DRAW, "n": 4}))
+    names = [image["name"] for image in manifest["images"]]
+    wanted = {"report": None, "images": [names[1]], "name": None}
+    job = exclude_jobs.start_exclusion(Caller(owner=TEAM), whole.id, wanted).job
+    assert run_shard(job["id"], 0, finish=exclude_jobs.finish_exclusion)
+    part = jobs.get(job["id"], TEAM)["artifacts"][0]["id"]
+    answer = client.post("/generate", params={"class": "glioma", "extend": part, "n": 6})
+    assert (answer.status_code, answer.json()["code"]) == (422, "images_excluded")
+    assert answer.json()["images"] == [names[1]]
+    again = post(client, f"/image-sets/{part}/regenerate", json={"images": [names[0], names[3]]})
+    _, report = work(artifacts, jobs, again)
+    assert (report["report"]["n"], report["report"]["equal"]) == (2, 2)
+    gone = client.post(f"/image-sets/{part}/regenerate", json={"images": [names[1]]})
+    assert gone.json()["code"] == "image_not_found"
 
 
 def test_what_agrees_with_the_recipe_may_be_said_again(
