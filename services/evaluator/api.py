@@ -29,17 +29,31 @@ class EvaluateRequest(BaseModel):
         description="Id of the image set to compare it with, best the preprocessed set the model was trained on.",
         examples=["set-5f0c2a9be1d24c7d90aa"],
     )
-    metrics: list[Metric] = Field(
-        default=list(Metric),
+    metrics: list[Metric] | None = Field(
+        default=None,
         min_length=1,
-        max_length=3,
-        description="`fid` (Fréchet distance), `kid` (kernel distance), `is` (Inception score).",
-        examples=[["fid", "kid", "is"]],
+        max_length=len(Metric),
+        description="`fid` (Fréchet distance), `kid` (kernel distance), `is` (Inception score), `precision`, `recall`, "
+        "`density`, `coverage` (from nearest neighbours), `fid_infinity` (Fréchet distance extrapolated to infinitely "
+        "many images). By default all that the numbers of images allow: the four from neighbours need 6 on each side, "
+        "`fid_infinity` 20.",
+        examples=[["fid", "kid", "precision", "recall"]],
     )
     features: Literal["inception", "classifier"] = Field(
         default="inception",
         description="`inception`: as published, needs `synthmri weights install inception`. "
         "`classifier`: features of a classifier trained here, needs no download.",
+    )
+    mode: Literal["rigorous", "study"] = Field(
+        default="rigorous",
+        description="`study` adds the figures of the published study by its own formulas, marked not comparable: its "
+        "Inception Score with entropies in bits, beside the right one, and its FID, which needs `synthmri weights "
+        "install keras-inception`.",
+    )
+    resize: Literal["allow", "refuse"] = Field(
+        default="allow",
+        description="What to do where images have several pixel sizes: resize them to the commonest size of the real "
+        "images, with a warning, or refuse.",
     )
     model: Identifier | None = Field(
         default=None,
@@ -59,10 +73,12 @@ class EvaluateRequest(BaseModel):
 
     @model_validator(mode="after")
     def _check_choices(self) -> Self:
-        if len(set(self.metrics)) != len(self.metrics):
+        if self.metrics is not None and len(set(self.metrics)) != len(self.metrics):
             raise ValueError("metrics names a score twice")
         if self.model is not None and self.features != "classifier":
             raise ValueError("model is for features=classifier only")
+        if self.mode == "study" and self.split != "Training":
+            raise ValueError("mode=study compares with the Training images, as the study did")
         return self
 
 
@@ -72,7 +88,9 @@ def evaluate(request: EvaluateRequest, who: Annotated[Caller, Depends(caller)]) 
 
     Answers 202 with the job. When it has succeeded, it names an `evaluation` report: each score with its 95 % interval
     and its n, beside it the same score for real images against real ones (the floor), the feature space with the hash
-    of its weights, and warnings. `GET /reports/{id}` gives it as json, csv, html and png.
+    of its weights, and warnings. Where the synthetic set holds several classes and none is asked for, `by_class` has
+    the same scores for each. Features are kept: `cache` says how many were computed and how many were there from an
+    earlier evaluation. `GET /reports/{id}` gives it as json, csv, html and png.
     """
     return evaluation_jobs.start_evaluation(who, request.model_dump(mode="json", by_alias=True)).response()
 

@@ -1,35 +1,42 @@
 """Start and run evaluations: check, load, call the science, store."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from services.evaluator.features.extraction import (
-    FeatureExtractor,
-    ImageFeatures,
-    extract_features,
+from services.evaluator.features.cache import Measured, measure_images
+from services.evaluator.features.extraction import FeatureExtractor
+from services.evaluator.features.keras_inception import STUDY_READING
+from services.evaluator.features.reading import Reading, SizePx, common_size, require_contrast, require_one_size
+from services.evaluator.features.spaces import (
+    OFFLINE,
+    build_extractor,
+    build_study_extractor,
+    find_classifier,
+    has_seen,
 )
-from services.evaluator.features.reading import SizePx, common_size, read_gray
-from services.evaluator.features.spaces import OFFLINE, build_extractor, find_classifier, has_seen
-from services.evaluator.metrics.assessment import Floor, Metric, assess
+from services.evaluator.metrics.assessment import Metric, measurable
+from services.evaluator.metrics.scopes import Sides
 from services.evaluator.metrics.selection import (
-    FloorPlan,
+    Caution,
     Images,
     Selection,
-    plan_floor,
-    seen_warning,
+    seen_caution,
     select_images,
-    size_warnings,
+    size_cautions,
 )
+from services.evaluator.metrics.tables import Scoring, StudyPart
 from services.evaluator.reports.chart import draw_chart
-from services.evaluator.reports.evaluation import feature_warnings, render_csv, render_html
+from services.evaluator.reports.evaluation import feature_cautions, render_csv
+from services.evaluator.reports.evaluation_page import render_html
 from services.evaluator.weights import library as library_weights
+from services.evaluator.weights.published import known_weights
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact, get_artifacts
 from shared.jobs.runner import Execution
 from shared.jobs.submission import Accepted, Caller, submit
-from shared.objects import ObjectStore, get_objects
+from shared.objects import get_objects
+
+STUDY = "keras-inception"
+"""Library weights of the study's network."""
 
 
 def start_evaluation(caller: Caller, request: dict[str, Any]) -> Accepted:
@@ -38,19 +45,24 @@ def start_evaluation(caller: Caller, request: dict[str, Any]) -> Accepted:
     Raises:
         ImageSetNotFound: no such set, or not the caller's.
         NoSuchImages: a set has no image of the class or split.
-        TooFewImages: fewer than two images on a side.
+        TooFewImages: fewer images on a side than a score needs.
+        SizesDiffer: resize=refuse and images of several pixel sizes.
         WeightsNotInstalled: features=inception without its weights.
         ModelNotFound: features=classifier without a classifier.
         NotAClassifier: `model` is of another kind.
     """
     artifacts = get_artifacts()
     selection = _select(artifacts, request, caller.owner)
+    measurable(_metrics(request), len(selection.synthetic), len(selection.real))
+    if request["resize"] == "refuse":
+        require_one_size(_sizes(selection.images))
     if request["features"] == "inception":
         library_weights.require_record(get_objects(), "inception", OFFLINE)
         request = {**request, "model": None}
     else:
         request = {**request, "model": find_classifier(artifacts, request["model"], caller.owner).id}
-    return submit(caller, "evaluate", request, total=selection.n_images, unit="image")
+    n_passes = 1 + (request["mode"] == "study" and library_weights.installed_record(get_objects(), STUDY) is not None)
+    return submit(caller, "evaluate", request, total=n_passes * selection.n_images, unit="image")
 
 
 def finish_evaluation(execution: Execution) -> list[DraftArtifact]:
@@ -58,45 +70,53 @@ def finish_evaluation(execution: Execution) -> list[DraftArtifact]:
     request = execution.request
     selection = _select(execution.artifacts, request, execution.owner)
     extractor, space = build_extractor(execution)
-    real_set = execution.artifacts.get(request["real"], execution.owner, "image_set")
-    seen = has_seen(execution.artifacts, space["model"], real_set)
-    plan = plan_floor(selection, request["split"], request["seed"], seen=seen)
-    size_px, n_resized = common_size(_sizes(selection.real), _sizes([*selection.synthetic, *selection.other_real]))
-    synthetic, real, other = _extract_all(execution, selection, extractor, size_px)
-    entries = assess(
-        synthetic,
-        real,
-        _floor(plan, real, other),
-        metrics=[Metric(name) for name in request["metrics"]],
-        feature_space=space["name"],
-        seed=request["seed"],
-        progress=execution.progress,
+    synthetic_set, real_set = (
+        execution.artifacts.get(request[side], execution.owner, "image_set") for side in ("synthetic", "real")
     )
-    space["n_features"] = int(real.features.shape[1])
+    seen = has_seen(execution.artifacts, space["model"], real_set)
+    size_px, n_resized = common_size(_sizes(selection.real), _sizes([*selection.synthetic, *selection.other_real]))
+    study = build_study_extractor(execution.objects) if _mode(request) == "study" else None
+    total = selection.n_images * (1 if study is None else 2)
+    measured = _measure_all(execution, selection, extractor, Reading(size_px), 0, total)
+    study_sides = None
+    if study is not None:
+        study_sides = _measure_all(execution, selection, study, STUDY_READING, selection.n_images, total).sides
+    space["n_features"] = int(measured.sides.real.features.shape[1])
+    scoring = Scoring(request["split"], seen, _metrics(request), space["name"], request["seed"], execution.progress)
+    network = "torch-fidelity's Inception" if space["model"] is None else f"the classifier {space['model']}"
+    part = StudyPart(network, study_sides, known_weights(STUDY).command) if _mode(request) == "study" else None
+    scored, plan, found = scoring.measure_all(selection, measured.sides, part)
     sizes = (len(selection.synthetic), len(selection.real))
-    warnings = [
-        *feature_warnings(space["name"], space["n_features"], sizes, verified=space["verified"]),
-        *([seen_warning(space["model"], plan)] if seen else []),
-        *selection.warnings,
-        *_kind_warnings(request, execution.artifacts.get(request["synthetic"], execution.owner, "image_set"), real_set),
-        *size_warnings(selection, n_resized, size_px),
+    cautions = [
+        *feature_cautions(space["name"], space["n_features"], sizes, verified=space["verified"]),
+        *([seen_caution(space["model"], plan)] if seen else []),
+        *selection.cautions,
+        *found,
+        *_kind_cautions(request, synthetic_set, real_set),
+        *size_cautions(selection, n_resized, size_px),
     ]
     report = {
         "synthetic": request["synthetic"],
         "real": request["real"],
-        "class": selection.tumour_class,
         "split": request["split"],
-        "n_synthetic": sizes[0],
-        "n_real": sizes[1],
-        "n_other_real": len(selection.other_real),
+        "mode": _mode(request),
         "features": space,
-        "floor": plan and {"what": plan.what, "n": [len(plan.first), len(plan.second)]},
         "size_px": list(size_px),
         "seed": request["seed"],
-        "metrics": entries,
-        "warnings": warnings,
+        **scored,
+        "cache": measured.counters,
+        "warnings": [caution.sentence for caution in cautions],
+        "warning_codes": [caution.code for caution in cautions],
     }
     return [_draft(execution, report)]
+
+
+@dataclass(frozen=True)
+class _MeasuredSides:
+    """The features of all three lists, and how they were come by: counters by side."""
+
+    sides: Sides
+    counters: dict[str, dict[str, int]]
 
 
 def _select(artifacts: ArtifactStore, request: dict[str, Any], owner: str) -> Selection:
@@ -105,55 +125,63 @@ def _select(artifacts: ArtifactStore, request: dict[str, Any], owner: str) -> Se
 
 
 def _images(artifacts: ArtifactStore, set_id: str, owner: str) -> Images:
-    images: Images = artifacts.manifest(artifacts.get(set_id, owner, "image_set"))["images"]
+    image_set = artifacts.get(set_id, owner, "image_set")
+    images: Images = artifacts.manifest(image_set)["images"]
     return images
 
 
-def _extract_all(
-    execution: Execution, selection: Selection, extractor: FeatureExtractor, size_px: SizePx
-) -> tuple[ImageFeatures, ImageFeatures, ImageFeatures | None]:
+def _mode(request: dict[str, Any]) -> str:
+    """`rigorous` or `study`; a job that was submitted by an older version has no mode."""
+    return str(request.get("mode", "rigorous"))
+
+
+def _metrics(request: dict[str, Any]) -> list[Metric] | None:
+    return None if request["metrics"] is None else [Metric(name) for name in request["metrics"]]
+
+
+def _measure_all(
+    execution: Execution,
+    selection: Selection,
+    extractor: FeatureExtractor,
+    reading: Reading,
+    done_before: int,
+    total: int,
+) -> _MeasuredSides:
     """Features of the synthetic images, the real ones, and those of the other split, if there are any."""
-    groups = [selection.synthetic, selection.real, selection.other_real]
-    found: list[ImageFeatures] = []
-    done = 0
-    for group in filter(None, groups):
-        images = _read_images(execution.objects, group, size_px)
-        found.append(
-            extract_features(extractor, images, progress=execution.progress, done_before=done, total=selection.n_images)
-        )
-        done += len(group)
-    return found[0], found[1], found[2] if len(found) == 3 else None
-
-
-def _read_images(objects: ObjectStore, images: Images, size_px: SizePx) -> Iterator[NDArray[np.uint8]]:
-    """Each image as (height, width) uint8 in 0..255, read from the store when it is asked for."""
-    for image in images:
-        yield read_gray(objects.get_blob(image["sha256"]), image["name"], size_px)
+    groups = {"synthetic": selection.synthetic, "real": selection.real, "other_real": selection.other_real}
+    found: dict[str, Measured] = {}
+    for side, images in groups.items():
+        if images:
+            found[side] = measure_images(
+                execution.objects,
+                extractor,
+                images,
+                reading=reading,
+                progress=execution.progress,
+                done_before=done_before,
+                total=total,
+            )
+            done_before += len(images)
+            if side != "other_real":
+                require_contrast(side, found[side].n_constant, len(images))
+    other = found.get("other_real")
+    sides = Sides(found["synthetic"].images, found["real"].images, None if other is None else other.images)
+    return _MeasuredSides(sides, {side: measured.counters for side, measured in found.items()})
 
 
 def _sizes(images: Images) -> list[SizePx]:
     return [(image["width"], image["height"]) for image in images]
 
 
-def _floor(plan: FloorPlan | None, real: ImageFeatures, other: ImageFeatures | None) -> Floor | None:
-    """The features of the plan's images."""
-    if plan is None:
-        return None
-    groups = [real] if other is None else [real, other]
-    features = np.concatenate([group.features for group in groups])
-    probabilities = np.concatenate([group.probabilities for group in groups])
-    first, second = (ImageFeatures(features[rows], probabilities[rows]) for rows in (plan.first, plan.second))
-    return Floor(first, second, plan.what)
-
-
-def _kind_warnings(request: dict[str, Any], synthetic: Artifact, real: Artifact) -> list[str]:
+def _kind_cautions(request: dict[str, Any], synthetic: Artifact, real: Artifact) -> list[Caution]:
     found = []
     if synthetic.kind != "synthetic":
-        found.append(f"The set given as synthetic is {synthetic.kind}: these are uploaded images, not generated ones.")
+        sentence = f"The set given as synthetic is {synthetic.kind}: these are uploaded images, not generated ones."
+        found.append(Caution("synthetic_set_is_real", sentence))
     if real.kind == "synthetic":
-        found.append("The set given as real is synthetic.")
+        found.append(Caution("real_set_is_synthetic", "The set given as real is synthetic."))
     if request["synthetic"] == request["real"]:
-        found.append("Both sides are the same image set.")
+        found.append(Caution("one_set_on_both_sides", "Both sides are the same image set."))
     return found
 
 

@@ -29,24 +29,32 @@ def collect_garbage(
 ) -> int:
     """Remove unneeded objects older than `min_age_s` seconds and than all running jobs; returns how many were removed.
 
-    Needed are: every blob that a manifest, a job, one of its shards or files, or a pointer under `weights/` names, and
-    every manifest whose artifact exists. The candidates are listed first, so that what is stored in the meantime is
-    never one of them.
+    Needed are: every blob that a manifest, a job, one of its shards or files, or a pointer under `weights/` names;
+    every manifest whose artifact exists; features kept of an image and of weights that are both named. The candidates
+    are listed first, so that what is stored in the meantime is never one of them.
     """
     min_age_s = max(min_age_s, _oldest_run_s(database))
-    old = [key for prefix in ("blobs/", "artifacts/") for key in objects.list_older(prefix, min_age_s)]
+    old = [key for prefix in ("blobs/", "artifacts/", "features/") for key in objects.list_older(prefix, min_age_s)]
     if not old:
         return 0
     needed, artifact_ids = _needed(database, objects, artifacts)
     removed = 0
     for key in old:
-        folder, name = key.split("/")[0], key.split("/")[-1]
-        keep = name in needed if folder == "blobs" else key.split("/")[1] in artifact_ids
+        keep = _is_needed(key, needed, artifact_ids)
         # An upload may have written the same bytes again since the listing; its row is about to name them.
         if not keep and objects.age_s(key) > min_age_s:
             objects.delete(key)
             removed += 1
     return removed
+
+
+def _is_needed(key: str, needed: set[str], artifact_ids: set[str]) -> bool:
+    folder, first, *_, name = key.split("/")
+    if folder == "blobs":
+        return name in needed
+    if folder == "features":  # features/<hash of the weights>/<reading>/<hash of the image>
+        return first in needed and name in needed
+    return first in artifact_ids
 
 
 def _oldest_run_s(database: Database) -> float:

@@ -3,7 +3,7 @@
 A network sees gray images in batches of one fixed shape (the last one is padded), so the features of an image
 depend neither on its neighbours nor on how many images there are: on a CPU they are bit-equal in any batch of the
 same shape, and differ by about 1e-6 relative between shapes. They can therefore be kept under (hash of the image,
-hash of the extractor).
+hash of the extractor): see `cache`.
 """
 
 import io
@@ -48,14 +48,42 @@ class FeatureExtractor(Protocol):
     """A named feature space."""
 
     name: str
-    """"inception" or "classifier"."""
+    """"inception", "classifier" or "keras-inception"."""
+    version: int
+    """Of the code from pixels to features; raise it with any change that moves a feature, so that none is mixed."""
     sha256: str
-    """Hash of the weights: two extractors with the same name and hash give the same features."""
+    """Hash of the weights: two extractors of the same name, version and hash give the same features."""
     batch_size: int
     """Images per call of `extract_batch`."""
 
     def extract_batch(self, images_u8: GrayImages) -> ImageFeatures:
         """Features of up to `batch_size` images of one size, each independent of the others."""
+
+
+def extract_batches(
+    extractor: FeatureExtractor,
+    images: Iterable[NDArray[np.uint8]],
+    *,
+    progress: Progress,
+    done_before: int,
+    total: int,
+) -> Iterator[ImageFeatures]:
+    """Features of all images, in their order, one batch at a time.
+
+    Args:
+        extractor: the feature space.
+        images: (h, w) uint8 gray in 0..255, all of one size; read lazily, so that only one batch is in memory.
+        progress: told after each batch how many images are finished; asked before each whether to go on.
+        done_before: images that other calls of the same job have finished.
+        total: images of the whole job.
+    """
+    done = done_before
+    for batch in _batches(images, extractor.batch_size):
+        progress.raise_if_cancelled()
+        found = extractor.extract_batch(batch)
+        done += len(batch)
+        progress.update(done, total)
+        yield found
 
 
 def extract_features(
@@ -66,25 +94,12 @@ def extract_features(
     done_before: int,
     total: int,
 ) -> ImageFeatures:
-    """Features of all images, in their order, one batch at a time.
-
-    Args:
-        extractor: the feature space.
-        images: (h, w) uint8 gray in 0..255, all of one size; read lazily, so that only one batch is in memory.
-        progress: told after each batch how many images are finished; asked before each whether to go on.
-        done_before: images that other calls of the same job have finished.
-        total: images of the whole job.
+    """Features of all images, in their order; see `extract_batches`.
 
     Raises:
         TooFewImages: there is no image.
     """
-    parts: list[ImageFeatures] = []
-    done = done_before
-    for batch in _batches(images, extractor.batch_size):
-        progress.raise_if_cancelled()
-        parts.append(extractor.extract_batch(batch))
-        done += len(batch)
-        progress.update(done, total)
+    parts = list(extract_batches(extractor, images, progress=progress, done_before=done_before, total=total))
     if not parts:
         raise TooFewImages("There is no image to take features of.")
     return ImageFeatures(
@@ -116,6 +131,7 @@ class InceptionExtractor:
     """
 
     name = "inception"
+    version = 1
 
     def __init__(
         self, weights: bytes, *, sha256: str, device: str | None = None, batch_size: int = INCEPTION_BATCH
@@ -183,6 +199,7 @@ class ClassifierExtractor:
     """
 
     name = "classifier"
+    version = 1
 
     def __init__(
         self,

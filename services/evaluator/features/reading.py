@@ -3,12 +3,17 @@
 import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import InvalidInput
 from shared.orientation import turn_upright
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SizePx = tuple[int, int]
 """(width, height) in pixels."""
@@ -17,39 +22,122 @@ READABLE = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 """Formats that Pillow is allowed to try; everything else is refused unread."""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a stored image becomes pixels for an extractor.
+
+    Attributes:
+        size_px: width and height wanted.
+        nearest: take the nearest pixel where the size differs, as the study did; otherwise antialiased bilinear.
+    """
+
+    size_px: SizePx
+    nearest: bool = False
+
+    @property
+    def name(self) -> str:
+        """Short text that two readings share only where they give the same pixels."""
+        return f"{self.size_px[0]}x{self.size_px[1]}" + ("-nearest" if self.nearest else "")
+
+
+GRAY_TOLERANCE = 16
+"""By how many gray levels the channels of a gray image may differ: what JPEG leaves of a gray image kept as RGB."""
+
+
 class ImageUnreadable(InvalidInput):
     """A stored image cannot be decoded."""
 
 
-def read_gray(data: bytes, name: str, size_px: SizePx) -> NDArray[np.uint8]:
-    """One gray image, turned as its orientation tag says.
+class MoreThanEightBits(ImageUnreadable):
+    """A stored image has 16-bit or float gray levels, which no extractor takes."""
 
-    Where its size differs from the one wanted, it is resized with antialiased bilinear interpolation.
+
+class ColourImages(InvalidInput):
+    """A stored image has colours, and no rule says what gray level they stand for."""
+
+
+class ConstantImages(InvalidInput):
+    """All images of one side are without any contrast."""
+
+
+class SizesDiffer(InvalidInput):
+    """The images have several pixel sizes and the request refuses resizing."""
+
+
+def read_gray(data: bytes, name: str, reading: Reading | SizePx) -> NDArray[np.uint8]:
+    """One gray image, turned as its orientation tag says.
 
     Args:
         data: the file's bytes, in a format of `READABLE`.
         name: what the image is called in an error.
-        size_px: width and height wanted.
+        reading: how it is read; a size alone means antialiased bilinear interpolation.
 
     Returns:
-        (height, width) uint8 in 0..255; colour is turned into ITU-R 601-2 luma, as Pillow does.
+        (height, width) uint8 in 0..255; an RGB image gives its one gray level, transparency is left out.
 
     Raises:
-        ImageUnreadable: the bytes do not decode, or hold more than 8 bits per pixel.
+        ImageUnreadable: the bytes do not decode.
+        MoreThanEightBits: gray levels beyond 0..255.
+        ColourImages: the channels of a pixel differ by more than `GRAY_TOLERANCE`.
     """
     from PIL import Image
 
+    wanted = reading if isinstance(reading, Reading) else Reading(reading)
     try:
         with Image.open(io.BytesIO(data), formats=READABLE) as stored:
             # Pillow would clip 16-bit and float gray levels at 255 without a word.
             if stored.mode.startswith(("I", "F")):
-                raise ImageUnreadable(f"The image {name!r} has more than 8 bits per pixel; preprocess the set first.")
-            gray = turn_upright(stored).convert("L")
+                raise MoreThanEightBits(f"The image {name!r} has more than 8 bits per pixel; preprocess the set first.")
+            gray = _one_channel(turn_upright(stored), name)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageUnreadable(f"The image {name!r} cannot be decoded: {error}") from error
-    if gray.size != size_px:
-        gray = gray.resize(size_px, Image.Resampling.BILINEAR)
+    if gray.size != wanted.size_px:
+        how = Image.Resampling.NEAREST if wanted.nearest else Image.Resampling.BILINEAR
+        gray = gray.resize(wanted.size_px, how)
     return np.array(gray, dtype=np.uint8)
+
+
+def _one_channel(image: "Image.Image", name: str) -> "Image.Image":
+    """The image in mode L (ITU-R 601-2 luma), if its channels agree in every pixel."""
+    if image.mode in ("1", "L", "LA", "La"):
+        return image.convert("L")
+    channels = np.asarray(image.convert("RGB"))
+    spread = int((channels.max(axis=2) - channels.min(axis=2)).max())
+    if spread > GRAY_TOLERANCE:
+        raise ColourImages(
+            f"The image {name!r} is in colour: its channels differ by up to {spread} gray levels. Preprocess the set "
+            "first, which makes it gray by one rule, or leave the image out.",
+            image=name,
+        )
+    return image.convert("L")
+
+
+def require_contrast(side: str, n_constant: int, n: int) -> None:
+    """Refuse a side whose images are all constant: their features tell of nothing but a gray level.
+
+    Raises:
+        ConstantImages: `n_constant` of `n` images, all of them, have one gray level each.
+    """
+    if n_constant == n:
+        raise ConstantImages(
+            f"All {n} {side} images are constant: each has one gray level in every pixel. Look at the set with "
+            "GET /image-sets/{id}/grid.png; a generator that gives such images has failed."
+        )
+
+
+def require_one_size(sizes_px: Iterable[SizePx]) -> None:
+    """Refuse images of several sizes.
+
+    Raises:
+        SizesDiffer: names the sizes.
+    """
+    counts = Counter(sizes_px)
+    if len(counts) > 1:
+        named = ", ".join(f"{n} of {width} x {height}" for (width, height), n in counts.most_common(4))
+        raise SizesDiffer(
+            f"The images have {len(counts)} pixel sizes ({named} px). Preprocess both sets to one size, or ask for "
+            "resize=allow, which resizes to the commonest size of the real images and says so."
+        )
 
 
 def common_size(reference_sizes_px: Sequence[SizePx], other_sizes_px: Iterable[SizePx]) -> tuple[SizePx, int]:

@@ -80,6 +80,17 @@ def build_extractor(execution: Execution) -> tuple[FeatureExtractor, dict[str, A
     return _classifier_extractor(execution)
 
 
+def build_study_extractor(objects: ObjectStore) -> FeatureExtractor | None:
+    """The study's network; None where its weights are not installed."""
+    record = library_weights.installed_record(objects, "keras-inception")
+    if record is None:
+        return None
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    from services.evaluator.features.keras_inception import KerasInceptionExtractor
+
+    return KerasInceptionExtractor(objects.get_blob(record["sha256"]), sha256=record["sha256"])
+
+
 def _inception_extractor(objects: ObjectStore) -> tuple[FeatureExtractor, dict[str, Any]]:
     record = library_weights.require_record(objects, "inception", OFFLINE)
     extractor = InceptionExtractor(objects.get_blob(record["sha256"]), sha256=record["sha256"])

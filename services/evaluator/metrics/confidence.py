@@ -33,7 +33,14 @@ class Interval:
     method: str
 
 
-def centred_interval(value: float, resampled: NDArray[np.float64], *, lowest: float) -> Interval:
+def centred_interval(
+    value: float,
+    resampled: NDArray[np.float64],
+    *,
+    lowest: float,
+    highest: float = np.inf,
+    method: str | None = None,
+) -> Interval:
     """The bootstrap percentile interval of a score, moved so that the resamples' median lies on the score itself.
 
     A resample holds fewer distinct images than the sample, which shifts the Fréchet distance and the Inception Score
@@ -44,11 +51,13 @@ def centred_interval(value: float, resampled: NDArray[np.float64], *, lowest: fl
         value: the score of the sample.
         resampled: (n_resamples,) scores of its bootstrap resamples.
         lowest: smallest value the score can take.
+        highest: largest value the score can take.
+        method: how the resamples were drawn, where it is not the bootstrap.
     """
     tail = 100 * (1 - LEVEL) / 2
     low, middle, high = np.percentile(resampled, [tail, 50, 100 - tail])
-    method = f"bootstrap, {len(resampled)} resamples, centred on the value"
-    return Interval(max(lowest, value + low - middle), value + high - middle, method)
+    method = method or f"bootstrap, {len(resampled)} resamples, centred on the value"
+    return Interval(max(lowest, value + low - middle), min(highest, value + high - middle), method)
 
 
 def normal_interval(value: float, standard_error: float, method: str) -> Interval | None:

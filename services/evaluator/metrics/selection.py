@@ -19,6 +19,19 @@ SplitChoice = Literal["Training", "Testing", "all"]
 """Which real images are the reference."""
 
 
+@dataclass(frozen=True)
+class Caution:
+    """What a reader of the scores must be warned of.
+
+    Attributes:
+        code: short name for programs, for example "sizes_resized".
+        sentence: for people, with the numbers in it.
+    """
+
+    code: str
+    sentence: str
+
+
 class NoSuchImages(InvalidInput):
     """A set has no image of the class or split that was asked for."""
 
@@ -32,14 +45,19 @@ class Selection:
         synthetic: images under test.
         real: images they are compared with.
         other_real: real images of the other split, for the floor; empty where there is no other split.
-        warnings: sentences a reader of the scores must see.
+        cautions: what the cut itself is worth warning of.
     """
 
     tumour_class: str | None
     synthetic: Images
     real: Images
     other_real: Images
-    warnings: list[str]
+    cautions: list[Caution]
+
+    @property
+    def images(self) -> Images:
+        """All three lists, one after the other."""
+        return [*self.synthetic, *self.real, *self.other_real]
 
     @property
     def n_images(self) -> int:
@@ -63,24 +81,26 @@ def select_images(synthetic: Images, real: Images, *, tumour_class: str | None, 
         NoSuchImages: a side is empty after the cut.
         TooFewImages: a side has fewer than two images.
     """
-    warnings: list[str] = []
+    cautions: list[Caution] = []
     if tumour_class is None:
         classes = {image["class"] for image in synthetic}
         if len(classes) == 1 and len({image["class"] for image in real}) > 1:
             (tumour_class,) = classes
-            warnings.append(f"The synthetic set holds {tumour_class} only, so the real set was cut to that class.")
+            sentence = f"The synthetic set holds {tumour_class} only, so the real set was cut to that class."
+            cautions.append(Caution("cut_to_class", sentence))
     chosen = _of_class(synthetic, tumour_class)
     candidates = _of_class(real, tumour_class)
     has_splits = any(image.get("split") for image in candidates)
     if split != "all" and candidates and not has_splits:
-        warnings.append(f"The real set has no splits; all its images were used instead of {split}.")
+        sentence = f"The real set has no splits; all its images were used instead of {split}."
+        cautions.append(Caution("no_splits", sentence))
     cut = has_splits and split != "all"
     reference = [image for image in candidates if image.get("split") == split] if cut else candidates
     other = Split.TESTING if split == "Training" else Split.TRAINING
     other_real = [image for image in candidates if image.get("split") == other] if cut else []
     _require("synthetic", chosen, synthetic, tumour_class, None)
     _require("real", reference, real, tumour_class, split if cut else None)
-    return Selection(tumour_class, chosen, reference, other_real if len(other_real) > 1 else [], warnings)
+    return Selection(tumour_class, chosen, reference, other_real if len(other_real) > 1 else [], cautions)
 
 
 @dataclass(frozen=True)
@@ -130,29 +150,32 @@ def plan_floor(selection: Selection, split: SplitChoice, seed: int, *, seen: boo
     return FloorPlan(halves[0], halves[1], f"one half of the {whose} images against the other")
 
 
-def seen_warning(model_id: str | None, floor: FloorPlan | None) -> str:
-    """The sentence for a reader of scores whose features come from a network that was trained on the real images."""
-    return (
+def seen_caution(model_id: str | None, floor: FloorPlan | None) -> Caution:
+    """For a reader of scores whose features come from a network that was trained on the real images."""
+    return Caution(
+        "classifier_trained_on_these",
         f"The classifier {model_id} was trained on images of this real set: it holds those closer together than images "
         "it has not seen, so scores against Training images are biased and a floor of Training against Testing would "
         f"be too high. The floor here is {floor.what if floor else 'left out, for want of images'}. Prefer "
-        "split=Testing, features=inception, or a classifier trained on other images."
+        "split=Testing, features=inception, or a classifier trained on other images.",
     )
 
 
-def size_warnings(selection: Selection, n_resized: int, size_px: tuple[int, int]) -> list[str]:
-    """Sentences on unequal numbers and sizes of images."""
+def size_cautions(selection: Selection, n_resized: int, size_px: tuple[int, int]) -> list[Caution]:
+    """Unequal numbers and sizes of images."""
     found = []
     n_synthetic, n_real = len(selection.synthetic), len(selection.real)
     if n_synthetic != n_real:
-        found.append(
+        sentence = (
             f"The sides differ in number ({n_synthetic} synthetic, {n_real} real); the Fréchet distance depends on n."
         )
+        found.append(Caution("numbers_differ", sentence))
     if n_resized:
-        found.append(
+        sentence = (
             f"{n_resized} of {selection.n_images} images were resized to {size_px[0]} x {size_px[1]} px, the commonest "
             "size of the real images; the scores include what resizing does."
         )
+        found.append(Caution("sizes_resized", sentence))
     return found
 
 

@@ -5,7 +5,10 @@ stays light. The .pth file is a pickle: it is read with `weights_only=True`, whi
 """
 
 import io
+import os
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,6 +61,31 @@ def convert_vgg19(data: bytes) -> bytes:
     return bytes(save(arrays))
 
 
+def convert_keras_inception(data: bytes) -> bytes:
+    """Safetensors of Keras InceptionV3 with its top from its .h5 file, named by `keras_inception.weight_names`."""
+    # This process has torch for Inception; Keras chooses its backend at import.
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    from safetensors.numpy import save
+
+    from services.evaluator.features.keras_inception import build_keras_inception, weight_names
+
+    network = build_keras_inception()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "published.h5"
+        path.write_bytes(data)
+        try:
+            network.load_weights(path)
+        except OSError as error:
+            raise ConversionError("no readable .h5 file") from error
+        except Exception as error:  # Keras raises nearly anything at weights of another network
+            raise ConversionError(f"not the weights of Keras InceptionV3 ({type(error).__name__})") from error
+    arrays = {
+        name: np.ascontiguousarray(array, dtype=np.float32)
+        for name, array in zip(weight_names(network), network.get_weights(), strict=True)
+    }
+    return bytes(save(arrays))
+
+
 def vgg19_layers() -> dict[str, tuple[int, int]]:
     """Input and output channels of VGG-19's sixteen convolutions, by Keras' layer names, in order."""
     layers = {}
@@ -87,7 +115,11 @@ def main() -> int:
     """Convert standard input to standard output; 1 and a reason on standard error when it cannot be done."""
     from shared.errors import SynthMRIError
 
-    converters = {"inception": convert_inception, "vgg19": convert_vgg19}
+    converters = {
+        "inception": convert_inception,
+        "vgg19": convert_vgg19,
+        "keras-inception": convert_keras_inception,
+    }
     try:
         converted = converters[sys.argv[1]](sys.stdin.buffer.read())
     except (ConversionError, SynthMRIError) as error:

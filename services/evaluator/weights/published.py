@@ -65,6 +65,20 @@ KNOWN: dict[str, LibraryWeights] = {
             size_bytes=80_134_624,
             used_by="POST /models/classifier with network vgg19",
         ),
+        LibraryWeights(
+            name="keras-inception",
+            file_name="inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
+            # WEIGHTS_PATH and its file_hash (md5) of keras.applications.inception_v3, Keras 3.15. The file with the
+            # top layer serves both the features (before it) and the class probabilities (after it).
+            url=(
+                "https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
+                "inception_v3_weights_tf_dim_ordering_tf_kernels.h5"
+            ),
+            algorithm="md5",
+            digest="9a0d58056eeedaa3f26cb7ebd46da564",
+            size_bytes=96_112_376,
+            used_by="POST /evaluate with mode=study",
+        ),
     )
 }
 

@@ -27,6 +27,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The structure of `inputs`"),
 ]
 OWNER = "team-a"
+SIDES = {"synthetic": 5, "real": 6, "other_real": 4}
+"""Gliomas of the fixture `sets`."""
 
 
 @pytest.fixture
@@ -182,7 +184,10 @@ def test_the_same_request_gives_the_same_scores(
 ) -> None:
     request = {**sets, "features": "classifier", "metrics": ["kid"], "class": "glioma", "seed": 5}
     reports = [stored_report(artifacts, evaluate(client, jobs, request))[1]["report"] for _ in range(2)]
+    counters = [report.pop("cache") for report in reports]
     assert json.dumps(reports[0]) == json.dumps(reports[1])
+    assert counters[0] == {side: {"computed": n, "from_cache": 0} for side, n in SIDES.items()}
+    assert counters[1] == {side: {"computed": 0, "from_cache": n} for side, n in SIDES.items()}
 
 
 @pytest.mark.slow
@@ -208,7 +213,11 @@ def test_inception_after_installing_its_weights(
 
 def test_weights_are_listed_and_bad_ones_refused(client: httpx.Client) -> None:
     items = client.get("/weights").json()["items"]
-    assert [(item["name"], item["installed"]) for item in items] == [("inception", False), ("vgg19", False)]
+    assert [(item["name"], item["installed"]) for item in items] == [
+        ("inception", False),
+        ("vgg19", False),
+        ("keras-inception", False),
+    ]
     wrong = client.post("/weights/vgg19", files={"file": ("x.h5", b"short")})
     assert (wrong.status_code, wrong.json()["code"]) == (422, "weights_truncated")
     unknown = client.post("/weights/resnet", files={"file": ("x", b"x")})

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.evaluator.features.reading import ImageUnreadable, common_size, read_gray
+from services.evaluator.features.reading import (
+    ColourImages,
+    ConstantImages,
+    ImageUnreadable,
+    MoreThanEightBits,
+    Reading,
+    SizesDiffer,
+    common_size,
+    read_gray,
+    require_contrast,
+    require_one_size,
+)
 
 
 def encode(pixels: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]", file_format: str = "PNG") -> bytes:
@@ -20,10 +31,22 @@ def test_gray_pixels_arrive_unchanged_and_upright() -> None:
     assert np.array_equal(read_gray(encode(pixels), "x", (4, 3)), pixels)
 
 
-def test_colour_becomes_luma() -> None:
-    pixels = np.zeros((2, 2, 3), np.uint8)
-    pixels[..., 1] = 255
-    assert read_gray(encode(pixels), "x", (2, 2)).tolist() == [[150, 150], [150, 150]]  # 0.587 x 255, ITU-R 601-2
+def test_colour_is_refused_and_gray_kept_as_rgb_is_not() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    gray = np.repeat(pixels[..., None], 3, axis=2)
+    assert np.array_equal(read_gray(encode(gray), "x", (8, 8)), pixels)
+    assert read_gray(encode(gray, "JPEG"), "x", (8, 8)) == pytest.approx(pixels.astype(float), abs=40)
+    colour = gray.copy()
+    colour[3, 3] = (200, 100, 100)
+    with pytest.raises(ColourImages, match="Preprocess the set first"):
+        read_gray(encode(colour), "x", (8, 8))
+
+
+def test_a_reading_by_nearest_neighbour_invents_no_gray_level() -> None:
+    pixels = np.random.default_rng(0).choice([0, 255], (7, 7)).astype(np.uint8)
+    assert set(np.unique(read_gray(encode(pixels), "x", Reading((20, 20), nearest=True)))) <= {0, 255}
+    assert len(np.unique(read_gray(encode(pixels), "x", Reading((20, 20))))) > 2
+    assert len({Reading((2, 3)).name, Reading((3, 2)).name, Reading((2, 3), nearest=True).name}) == 3
 
 
 def test_resizing_keeps_the_mean() -> None:
@@ -40,7 +63,7 @@ def test_damaged_files_are_named(data: bytes) -> None:
 
 
 def test_sixteen_bits_are_refused_and_not_clipped() -> None:
-    with pytest.raises(ImageUnreadable, match="8 bits"):
+    with pytest.raises(MoreThanEightBits, match="8 bits"):
         read_gray(encode(np.full((9, 9), 4000, np.uint16)), "x", (9, 9))
 
 
@@ -53,3 +76,12 @@ def test_the_real_images_set_the_size() -> None:
     assert common_size([(256, 256)] * 3 + [(512, 512)], [(64, 64)] * 9) == ((256, 256), 10)
     assert common_size([(64, 64), (32, 32)], []) == ((64, 64), 1)
     assert common_size([(32, 32), (64, 64)], []) == ((64, 64), 1)
+
+
+def test_sides_without_contrast_and_several_sizes_are_named() -> None:
+    require_contrast("real", 4, 5)
+    with pytest.raises(ConstantImages, match="All 5 synthetic images are constant"):
+        require_contrast("synthetic", 5, 5)
+    require_one_size([(4, 4)] * 3)
+    with pytest.raises(SizesDiffer, match=r"2 pixel sizes \(3 of 4 x 4, 1 of 5 x 4 px\)"):
+        require_one_size([(4, 4)] * 3 + [(5, 4)])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from services.evaluator.features.extraction import ImageFeatures
-from services.evaluator.metrics.assessment import Floor, Metric, assess
+from services.evaluator.metrics.assessment import Floor, Metric, assess, measurable
 from services.evaluator.metrics.inception_score import softmax
-from services.evaluator.metrics.samples import FeaturesNotFinite
+from services.evaluator.metrics.samples import FeaturesNotFinite, TooFewImages
 from shared.progress import NoProgress
 
 
@@ -28,10 +28,11 @@ def run(
 def test_every_score_has_n_interval_and_real_beside_it() -> None:
     floor = Floor(sample(40, 5), sample(60, 6), "real Testing against real Training")
     entries = run(sample(50, 1, shift=1.0), sample(60, 2), floor)
-    assert list(entries) == ["fid", "kid", "is"]
+    assert list(entries) == list(Metric)
     for entry in entries.values():
         assert (entry["n_synthetic"], entry["n_real"]) == (50, 60)
-        assert entry["interval"]["low"] < entry["value"] < entry["interval"]["high"]
+        assert entry["interval"]["low"] <= entry["value"] <= entry["interval"]["high"]
+        assert entry["interval"]["low"] < entry["interval"]["high"]
         assert entry["real"]["what"]
     assert entries["fid"]["real"]["n"] == [40, 60]
     assert entries["is"]["real"]["n"] == [60]
@@ -57,8 +58,9 @@ def test_same_seed_same_report() -> None:
 
 
 def test_only_inception_bears_the_published_names() -> None:
-    named = run(sample(9, 1), sample(9, 2), feature_space="classifier")
-    assert not any(name in entry["label"] for entry in named.values() for name in ("FID", "KID", "(IS)"))
+    named = run(sample(20, 1), sample(20, 2), feature_space="classifier")
+    assert len(named) == len(Metric)
+    assert not any(name in entry["label"] for entry in named.values() for name in ("FID", "KID", "(IS)", "Inception f"))
 
 
 def test_what_is_not_known_is_null() -> None:
@@ -72,3 +74,18 @@ def test_a_nan_is_named_whatever_was_asked_for() -> None:
     broken.features[2, 3] = np.nan
     with pytest.raises(FeaturesNotFinite):
         run(broken, sample(9, 2), metrics=[Metric.IS])
+
+
+def test_by_default_what_the_numbers_allow_and_what_was_asked_for_or_an_error() -> None:
+    assert measurable(None, 5, 100) == [Metric.FID, Metric.KID, Metric.IS]
+    assert measurable(None, 100, 19) == [metric for metric in Metric if metric is not Metric.FID_INFINITY]
+    assert measurable([Metric.KID], 2, 2) == [Metric.KID]
+    with pytest.raises(TooFewImages, match="recall needs at least 6 images"):
+        measurable([Metric.FID, Metric.RECALL], 5, 100)
+
+
+def test_a_floor_too_small_for_a_score_is_left_out_for_that_score() -> None:
+    entries = run(sample(30, 1), sample(30, 2), Floor(sample(8, 3), sample(7, 4), "halves"))
+    assert entries["coverage"]["real"]["n"] == [8, 7]
+    assert entries["coverage"]["real"]["interval"] is None  # half of eight has no fifth neighbour
+    assert entries["fid_infinity"]["real"] is None

@@ -10,9 +10,9 @@ from services.evaluator.metrics.selection import (
     NoSuchImages,
     SplitChoice,
     plan_floor,
-    seen_warning,
+    seen_caution,
     select_images,
-    size_warnings,
+    size_cautions,
 )
 
 
@@ -28,7 +28,7 @@ def test_a_set_of_one_class_meets_its_class_only() -> None:
     assert selection.tumour_class == "glioma"
     assert {image["class"] for image in selection.real} == {"glioma"}
     assert (len(selection.real), len(selection.other_real), selection.n_images) == (5, 3, 10)
-    assert "cut to that class" in selection.warnings[0]
+    assert selection.cautions[0].code == "cut_to_class"
 
 
 def test_several_classes_meet_all() -> None:
@@ -36,7 +36,7 @@ def test_several_classes_meet_all() -> None:
     selection = select_images(both, REAL, tumour_class=None, split="Training")
     assert (selection.tumour_class, len(selection.real)) == (None, 9)
     cut = select_images(both, REAL, tumour_class="notumor", split="Training")
-    assert (len(cut.synthetic), len(cut.real), cut.warnings) == (2, 4, [])
+    assert (len(cut.synthetic), len(cut.real), cut.cautions) == (2, 4, [])
 
 
 @pytest.mark.parametrize(("split", "n_real", "n_other"), [("Training", 5, 3), ("Testing", 3, 5), ("all", 8, 0)])
@@ -47,7 +47,7 @@ def test_the_other_split_gives_the_floor(split: SplitChoice, n_real: int, n_othe
 
 def test_without_splits_all_images_are_used_and_halved() -> None:
     selection = select_images(images("glioma", 2), images("glioma", 6), tumour_class=None, split="Training")
-    assert "no splits" in selection.warnings[0]
+    assert selection.cautions[0].code == "no_splits"
     plan = plan_floor(selection, "Training", 0, seen=False)
     assert plan is not None
     assert sorted(plan.first + plan.second) == list(range(6))
@@ -75,7 +75,7 @@ def test_features_that_know_the_training_images_get_their_floor_from_testing_ima
     assert len(set(plan.first + plan.second)) == MIN_UNSEEN + 1
     assert abs(len(plan.first) - len(plan.second)) <= 1
     assert plan.what == "one half of the real Testing images against the other"
-    assert plan.what in seen_warning("mdl-1", plan)
+    assert plan.what in seen_caution("mdl-1", plan).sentence
 
 
 def test_with_too_few_testing_images_the_reference_is_halved() -> None:
@@ -87,7 +87,7 @@ def test_with_too_few_testing_images_the_reference_is_halved() -> None:
     assert plan.what == "one half of the real images against the other"
     few = select_images(images("glioma", 2), real[:3], tumour_class="glioma", split="Training")
     assert plan_floor(few, "Training", 0, seen=True) is None
-    assert "left out" in seen_warning("mdl-1", None)
+    assert "left out" in seen_caution("mdl-1", None).sentence
 
 
 def test_no_floor_where_there_are_too_few() -> None:
@@ -97,11 +97,12 @@ def test_no_floor_where_there_are_too_few() -> None:
 
 def test_unequal_numbers_and_sizes_are_said() -> None:
     selection = select_images(images("glioma", 2), REAL, tumour_class="glioma", split="Training")
-    first, second = size_warnings(selection, 4, (64, 64))
-    assert "2 synthetic, 5 real" in first
-    assert "4 of 10 images were resized to 64 x 64 px" in second
+    first, second = size_cautions(selection, 4, (64, 64))
+    assert (first.code, second.code) == ("numbers_differ", "sizes_resized")
+    assert "2 synthetic, 5 real" in first.sentence
+    assert "4 of 10 images were resized to 64 x 64 px" in second.sentence
     same = select_images(images("glioma", 5), REAL, tumour_class="glioma", split="Training")
-    assert size_warnings(same, 0, (64, 64)) == []
+    assert size_cautions(same, 0, (64, 64)) == []
 
 
 def test_refusals_say_what_there_is() -> None:

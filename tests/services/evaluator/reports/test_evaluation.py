@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from services.evaluator.reports.chart import draw_chart
-from services.evaluator.reports.evaluation import feature_warnings, format_number, render_csv, render_html
+from services.evaluator.reports.evaluation import feature_cautions, format_number, render_csv
+from services.evaluator.reports.evaluation_page import render_html
 
 
 def example_report(tumour_class: str | None = "glioma", n_metrics: int = 3) -> dict[str, Any]:
@@ -101,8 +102,9 @@ def test_numbers_are_short_and_honest() -> None:
     ]
 
 
-def test_warnings_of_the_feature_space() -> None:
-    few = feature_warnings("inception", 2048, [600, 867], verified=True)
-    assert "600 images are not more than the 2048 features" in few[0]
-    assert len(feature_warnings("classifier", 64, [600, 867], verified=True)) == 1
-    assert "UNVERIFIED" in feature_warnings("inception", 64, [600, 867], verified=False)[-1]
+def test_cautions_of_the_feature_space() -> None:
+    few = feature_cautions("inception", 2048, [600, 867], verified=True)
+    assert few[0].code == "fewer_images_than_features"
+    assert "600 images are not more than the 2048 features" in few[0].sentence
+    assert len(feature_cautions("classifier", 64, [600, 867], verified=True)) == 1
+    assert "UNVERIFIED" in feature_cautions("inception", 64, [600, 867], verified=False)[-1].sentence

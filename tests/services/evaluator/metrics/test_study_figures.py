@@ -1,0 +1,108 @@
+"""The study's figures: the conversion of its Inception Scores is proved on its own columns, its FID against ours."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from services.evaluator.features.extraction import ImageFeatures
+from services.evaluator.metrics.assessment import Floor
+from services.evaluator.metrics.frechet import frechet_distance
+from services.evaluator.metrics.inception_score import inception_score, softmax
+from services.evaluator.metrics.study_figures import (
+    mean_over_classes,
+    missing_study_distance,
+    score_as_reported,
+    score_corrected,
+    study_distance,
+    study_frechet_distance,
+    study_scores,
+)
+from shared.progress import NoProgress
+
+REPORTED = {
+    # class: reported real, reported generated, corrected real, corrected generated, as the study's table prints them.
+    "glioma": (4.3779, 3.3409, 2.783, 2.307),
+    "meningioma": (4.2414, 3.5229, 2.722, 2.394),
+    "pituitary": (3.0690, 2.3576, 2.176, 1.812),
+    "notumor": (3.4265, 3.2558, 2.348, 2.266),
+}
+MEANS = (3.779, 3.119, 2.507, 2.195)
+
+
+def images(n: int, seed: int, shift: float = 0.0, d: int = 12) -> ImageFeatures:
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, d)).astype(np.float32) + np.float32(shift)
+    return ImageFeatures(features, softmax(rng.normal(scale=3, size=(n, 10))))
+
+
+@pytest.mark.parametrize("tumour_class", REPORTED)
+def test_corrected_columns_follow_from_the_reported_ones(tumour_class: str) -> None:
+    real, generated, corrected_real, corrected_generated = REPORTED[tumour_class]
+    assert round(score_corrected(real), 3) == corrected_real
+    assert round(score_corrected(generated), 3) == corrected_generated
+
+
+def test_the_means_of_the_columns_follow_too() -> None:
+    columns = list(zip(*REPORTED.values(), strict=True))
+    assert [round(float(np.mean(columns[k])), 3) for k in (0, 1)] == [3.779, 3.119]
+    for reported, expected in zip(columns[:2], MEANS[2:], strict=True):
+        assert round(float(np.mean([score_corrected(value) for value in reported])), 3) == expected
+
+
+def test_the_slip_itself_gives_the_same_as_the_conversion() -> None:
+    # The study: exp of H(marginal) - mean H(p_i) with base-2 logarithms.
+    p = softmax(np.random.default_rng(0).normal(scale=2, size=(50, 20)))
+
+    def entropy_bits(q: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(-(q * np.log2(q)).sum(axis=-1))
+
+    slip = float(np.exp(entropy_bits(p.mean(axis=0)) - entropy_bits(p).mean()))
+    assert score_as_reported(inception_score(p).value) == pytest.approx(slip, rel=1e-12)
+    assert score_corrected(slip) == pytest.approx(inception_score(p).value, rel=1e-12)
+    assert score_as_reported(math.e) == pytest.approx(math.exp(1 / math.log(2)))
+
+
+@pytest.mark.parametrize(("n1", "n2", "d"), [(300, 250, 32), (600, 90, 80)])
+def test_the_matrix_square_root_gives_the_exact_distance_where_it_is_stable(n1: int, n2: int, d: int) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(n1, d)), rng.normal(size=(n2, d)) * 1.5 + 0.2
+    assert study_frechet_distance(x, y) == pytest.approx(frechet_distance(x, y), rel=1e-5)
+
+
+def test_every_figure_is_marked_and_stands_beside_the_right_one() -> None:
+    synthetic, real = images(30, 1, shift=0.5), images(40, 2)
+    options: dict[str, Any] = {"seed": 0, "progress": NoProgress()}
+    score = study_scores(synthetic, real, "a network", **options)
+    assert (score["comparable"], score["network"], score["n_synthetic"], score["n_real"]) == (
+        False,
+        "a network",
+        30,
+        40,
+    )
+    for side in (score, score["real"]):
+        assert side["value"] == pytest.approx(side["true_value"] ** (1 / math.log(2)))
+        assert side["interval"]["low"] < side["value"] < side["interval"]["high"]
+        assert side["true_interval"]["low"] < side["true_value"]
+    distance = study_distance(synthetic, real, Floor(images(20, 3), real, "Testing against Training"), **options)
+    assert distance["interval"]["low"] < distance["value"] < distance["interval"]["high"]
+    assert distance["real"]["n"] == [20, 40]
+    missing = missing_study_distance("synthmri weights install keras-inception", synthetic, real)
+    assert (missing["available"], missing["value"]) == (False, None)
+    assert "synthmri weights install keras-inception" in missing["why"]
+
+
+def test_the_mean_over_classes_is_the_studys_summary() -> None:
+    options: dict[str, Any] = {"seed": 0, "progress": NoProgress()}
+    studies = []
+    for seed in (1, 2):
+        synthetic, real = images(20 + seed, seed), images(30, 10 + seed)
+        entries = [study_scores(synthetic, real, "a", **options), missing_study_distance("c", synthetic, real)]
+        studies.append({"mark": "not comparable", "entries": entries})
+    mean = mean_over_classes(studies)["entries"]
+    values = [study["entries"][0]["value"] for study in studies]
+    assert mean[0]["value"] == pytest.approx(np.mean(values))
+    assert (mean[0]["n_synthetic"], mean[0]["real"]["n"]) == (43, [60])
+    assert (mean[1]["value"], mean[1]["available"]) == (None, False)
