@@ -28,7 +28,12 @@ def draw_chart(report: Mapping[str, Any]) -> bytes | None:
     """
     shortcuts = {name: found["shortcuts"] for name, found in report["classes"].items() if found.get("shortcuts")}
     usefulness = report["usefulness"]
-    panels = [*(["cues", "detector"] if shortcuts else []), *(["usefulness"] if usefulness else [])]
+    detected = any(found["detector"]["auc"] is not None for found in shortcuts.values())
+    panels = [
+        *(["cues"] if shortcuts else []),
+        *(["detector"] if detected else []),
+        *(["usefulness"] if usefulness else []),
+    ]
     if not panels:
         return None
     widths = {"cues": 2.4, "detector": 1.0, "usefulness": 1.1}
@@ -78,7 +83,7 @@ def _draw_cues(axes: Any, shortcuts: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _draw_detectors(axes: Any, shortcuts: Mapping[str, Mapping[str, Any]]) -> None:
-    names = list(shortcuts)
+    names = [name for name, found in shortcuts.items() if found["detector"]["auc"] is not None]
     for x, name in enumerate(names):
         detector = shortcuts[name]["detector"]
         colour, mark = CLASS_COLOURS.get(name, PALE), CLASS_MARKS.get(name, "o")

@@ -31,6 +31,7 @@ GAIN: Final = 2
 _ACROSS: Final = 2
 _GAP: Final = 0.12
 _CELL_IN: Final = 1.12
+_LEAST_SHOWN_DEG: Final = 0.5
 _COPY_COLOUR: Final = "#b3261e"
 
 
@@ -49,7 +50,7 @@ def draw_nearest(found: Mapping[str, Any], synthetic: AuditImages, reference: Au
     pairs = _choose_pairs(found, copied)
     n_across = min(_ACROSS, len(pairs))
     n_rows = -(-len(pairs) // n_across)
-    figure = new_figure((_CELL_IN + 0.5) * n_rows + 0.6, 7.2 if n_across == _ACROSS else 3.7)
+    figure = new_figure((_CELL_IN + 0.5) * n_rows + 0.5, 7.2 if n_across == _ACROSS else 3.7)
     columns = [0, 1, 2, 4, 5, 6][: 3 * n_across]
     grid = figure.add_gridspec(n_rows, columns[-1] + 1, width_ratios=[1, 1, 1, _GAP, 1, 1, 1][: columns[-1] + 1])
     rows = {name: row for row, name in enumerate(synthetic.names)}
@@ -65,9 +66,12 @@ def draw_nearest(found: Mapping[str, Any], synthetic: AuditImages, reference: Au
 
 
 def align_nearest(image_u8: NDArray[np.uint8], pair: Mapping[str, Any]) -> NDArray[np.uint8]:
-    """(h, w) uint8: the real image of a pair, (h, w) uint8, mirrored and turned as the synthetic one shows it."""
-    mirrored = np.ascontiguousarray(image_u8[:, ::-1]) if pair["mirrored"] else image_u8
-    return turn(mirrored, pair["angle_deg"]) if pair["angle_deg"] else mirrored
+    """(h, w) uint8: the real image of a pair, (h, w) uint8, turned and mirrored as the synthetic one shows it.
+
+    `find_copies` mirrors the synthetic image and turns the real one to match; here that is done the other way round.
+    """
+    turned = turn(image_u8, pair["angle_deg"]) if pair["angle_deg"] else image_u8
+    return np.ascontiguousarray(turned[:, ::-1]) if pair["mirrored"] else turned
 
 
 def _choose_pairs(found: Mapping[str, Any], copied: set[str]) -> list[dict[str, Any]]:
@@ -92,12 +96,8 @@ def _draw_pair(
         axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
         axes.set_title(title, fontsize=FONT_PT - 1.5, color=INK, pad=2)
         clear(axes)
-    ways = [
-        *(["mirrored"] if pair["mirrored"] else []),
-        *([f"turned {pair['angle_deg']:+.0f}°"] if pair["angle_deg"] else []),
-    ]
-    words = f"r = {pair['correlation']:.3f}" + "".join(f", {way}" for way in ways)
-    panels[1].set_xlabel(words, fontsize=FONT_PT - 1, color=INK, labelpad=2)
+    words = f"r = {pair['correlation']:.3f}, details {pair['edge_correlation']:.3f}\n{describe_match(pair)}"
+    panels[1].set_xlabel(words, fontsize=FONT_PT - 1.5, color=INK, labelpad=2)
     if is_copy:
         panels[0].set_xlabel("COPY", fontsize=FONT_PT, fontweight="bold", color=_COPY_COLOUR, labelpad=2)
         for spine in panels[0].spines.values():
@@ -106,13 +106,21 @@ def _draw_pair(
             spine.set_linewidth(2)
 
 
+def describe_match(pair: Mapping[str, Any]) -> str:
+    """How the real image lies on the synthetic one, in words."""
+    ways = ["mirrored"] if pair["mirrored"] else []
+    if abs(pair["angle_deg"]) >= _LEAST_SHOWN_DEG:
+        ways.append(f"turned {pair['angle_deg']:+.1f}°")
+    return ", ".join(ways) or "as it is"
+
+
 def _caption(n_pairs: int, n_copies: int, n_synthetic: int, n_reference: int, tumour_class: str) -> str:
     marked = f"{n_copies} of {n_synthetic:,} count as copies and are marked." if n_copies else "None counts as a copy."
     if n_copies > MAX_COPIES:
         marked = f"{n_copies} of {n_synthetic:,} count as copies; {MAX_COPIES} of them are shown."
     return (
-        f"{tumour_class}: the {n_pairs} pairs with the highest correlation r among {n_synthetic:,} synthetic and "
-        f"{n_reference:,} real images. The real one is mirrored and turned to match. {marked}"
+        f"{tumour_class}: the {n_pairs} pairs with the highest correlation r of gray levels among {n_synthetic:,} "
+        f"synthetic and {n_reference:,} real images, copies first. The real ones are turned to match. {marked}"
     )
 
 

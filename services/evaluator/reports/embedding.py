@@ -30,7 +30,7 @@ N_COMPONENTS: Final = 50
 """PCA before t-SNE, as van der Maaten and Hinton 2008 (JMLR 9:2579), section 4, did it; their 30 is now often 50."""
 _PERPLEXITY: Final = 30.0
 _PER_GROUP: Final = 250
-_ACROSS: Final = 4
+_ACROSS: Final = 2
 _LOOKS: Final[dict[str, tuple[str, str, str]]] = {
     "reference": (REFERENCE_COLOUR, "o", "full"),
     "baseline": (BASELINE_COLOUR, "s", "none"),
@@ -69,11 +69,9 @@ def draw_embedding(groups: Sequence[PointGroup], seed: int, what: str) -> bytes:
     sizes = np.cumsum([0, *(len(group.features) for group in shown)])
     places = [points[start:stop] for start, stop in pairwise(sizes)]
     panels = list(dict.fromkeys(group.panel for group in shown))
-    n_across = min(_ACROSS, max(2, len(panels)))
-    n_rows = -(-len(panels) // n_across)
-    single = len(panels) == 1
-    figure = new_figure(4.6 if single else 1.0 + 2.0 * n_rows, 4.6 if single else 7.2)
-    grid = figure.subplots(n_rows, 1 if single else n_across, squeeze=False).ravel()
+    single, n_rows = len(panels) == 1, -(-len(panels) // _ACROSS)
+    figure = new_figure(5.4 if single else 1.0 + 3.2 * n_rows, 4.6 if single else 7.2)
+    grid = figure.subplots(n_rows, 1 if single else _ACROSS, squeeze=False).ravel()
     for axes in grid:
         clear(axes)
     for axes, panel in zip(grid, panels, strict=False):
@@ -158,7 +156,7 @@ def _draw_panel(axes: Any, panel: str, groups: Sequence[PointGroup], places: Seq
             counts.append(f"{group.label} {len(xy):,}")
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_title(panel, fontsize=FONT_PT, fontweight="bold", color=INK)
-    axes.set_xlabel("\n".join(counts), fontsize=FONT_PT - 1, color=INK)
+    axes.set_xlabel(", ".join(counts), fontsize=FONT_PT - 1, color=INK)
 
 
 def _legend(axes: Any, groups: Sequence[PointGroup]) -> list[Any]:

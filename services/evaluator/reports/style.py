@@ -56,15 +56,23 @@ def caption(figure: "Figure", text: str) -> None:
     """The sentence below a figure that says what is shown, with n; broken to the figure's width."""
     import textwrap
 
-    per_line = int(figure.get_figwidth() * 72 / (FONT_PT * 0.47))  # a letter is about half as wide as it is high
+    per_line = int(figure.get_figwidth() * 72 / (FONT_PT * 0.53))  # a letter is about half as wide as it is high
     figure.supxlabel("\n".join(textwrap.wrap(text, per_line)), fontsize=FONT_PT - 0.5, color=INK, x=0.01, ha="left")
 
 
 def to_png(figure: "Figure", dpi: int = DPI) -> bytes:
-    """The figure as PNG, without metadata, so that the same data give the same bytes."""
+    """The figure as PNG, without metadata, so that the same data give the same bytes; gray figures are stored gray."""
+    import numpy as np
+    from PIL import Image
+
+    canvas: Any = figure.canvas
+    figure.set_dpi(dpi)
+    canvas.draw()
+    rgb = np.asarray(canvas.buffer_rgba())[..., :3]
+    gray = bool((rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 1] == rgb[..., 2]).all())
     out = io.BytesIO()
-    nothing: dict[str, Any] = {"Software": None}
-    figure.savefig(out, format="png", dpi=dpi, metadata=nothing)
+    image = Image.fromarray(np.ascontiguousarray(rgb[..., 0] if gray else rgb))
+    image.save(out, format="PNG", dpi=(dpi, dpi))
     return out.getvalue()
 
 

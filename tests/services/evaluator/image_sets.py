@@ -4,6 +4,7 @@ import io
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import httpx
@@ -38,6 +39,7 @@ def served_api() -> Iterator[httpx.Client]:
     thread.join()
 
 
+@cache
 def phantoms_u8(tumour_class: str, n: int, seed: int, side_px: int = 64) -> NDArray[np.uint8]:
     """(n, side, side) uint8: brain phantoms in turn axial, coronal and sagittal, all different."""
     drawn = []
@@ -45,7 +47,9 @@ def phantoms_u8(tumour_class: str, n: int, seed: int, side_px: int = 64) -> NDAr
         rng = np.random.default_rng([seed, index])
         image = draw_phantom(TumourClass(tumour_class), rng, list(Plane)[index % 3])
         drawn.append(np.asarray(Image.fromarray(image).resize((side_px, side_px), Image.Resampling.BOX)))
-    return np.stack(drawn)
+    images_u8 = np.stack(drawn)
+    images_u8.setflags(write=False)  # the next caller gets the same array
+    return images_u8
 
 
 def encode(image_u8: NDArray[np.uint8], file_format: str = "PNG") -> bytes:

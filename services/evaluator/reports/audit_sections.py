@@ -1,0 +1,186 @@
+"""What each check of an audit measured, as parts of a page: tables, and the pictures inside them."""
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from services.evaluator.reports.audit_chart import ends_of
+from services.evaluator.reports.audit_pictures import describe_match
+from services.evaluator.reports.evaluation import format_number
+
+MARKS: Final = {"problem": "Problem", "notice": "Notice", "fine": "Fine"}
+_SHOWN_COPIES: Final = 200
+_ALT: Final = {
+    "chart.png": "The audit at a glance: cues by class, the detector and usefulness",
+    "spectra.png": "Power spectra of synthetic and real images, by class",
+    "embedding.png": "Synthetic and real images as points on a map, by class",
+}
+
+
+def show_figure(name: str, pictures: Mapping[str, bytes], alt: str | None = None) -> str:
+    """A picture inside the page; nothing if there is none of this name."""
+    if name not in pictures:
+        return ""
+    source = f"data:image/png;base64,{base64.b64encode(pictures[name]).decode()}"
+    return f'<figure><img alt="{html.escape(alt or _ALT[name])}" src="{source}"></figure>'
+
+
+def show_memorisation(classes: Mapping[str, Mapping[str, Any]], pictures: Mapping[str, bytes]) -> str:
+    """How near the nearest real images are, which synthetic ones are copies, and the sheets of pairs."""
+    found = {name: of_class["memorisation"] for name, of_class in classes.items() if "memorisation" in of_class}
+    if not found:
+        return ""
+    copies = [(name, copy) for name, part in found.items() for copy in part["copies"]]
+    parts = ["<h2>Memorisation</h2>", _nearest_table(found), f"<p>{html.escape(_thresholds(found))}</p>"]
+    if copies:
+        parts.append(f"<h3>Copies: {len(copies):,}</h3>" + _copies_table(copies[:_SHOWN_COPIES]))
+        if len(copies) > _SHOWN_COPIES:
+            parts.append(f"<p>The first {_SHOWN_COPIES} are shown; copies.csv has them all.</p>")
+    for name in found:
+        sheet = show_figure(f"nearest-{name}.png", pictures, f"Nearest pairs of {name}: synthetic, real, difference")
+        shown = " open" if found[name]["copies"] else ""
+        if sheet:
+            parts.append(f"<details{shown}><summary>Nearest pairs: {html.escape(name)}</summary>{sheet}</details>")
+    return "".join(parts)
+
+
+def _nearest_table(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """How near the nearest real image is: of synthetic images, and of fresh real ones."""
+    rows = []
+    for name, part in found.items():
+        for what, summary in (("synthetic", part["summary"]), ("fresh real", part["baseline"])):
+            if summary is None:
+                continue
+            gray, details = (summary["quantiles"][measure] for measure in ("correlation", "edge_correlation"))
+            counts = [f"{summary['n']:,}", f"{summary['n_above']:,} ({100 * summary['share_above']:.1f} %)"]
+            ends = [f"{part['0.5']:.3f} / {part['1']:.3f}" for part in (gray, details)]
+            rows.append([name, what, *counts, *ends, f"{100 * summary['share_mirrored']:.0f} %"])
+    head = ("class", "images", "n", "as near as a copy", "correlation, median / highest", "of details", "mirrored")
+    return _table(head, rows)
+
+
+def _thresholds(found: Mapping[str, Mapping[str, Any]]) -> str:
+    least = next(iter(found.values()))["thresholds"]
+    return (
+        f"A copy has a correlation of at least {least['correlation']:.2f} of gray levels and "
+        f"{least['edge_correlation']:.2f} of details with a real image that was turned and moved to match. Fresh real "
+        "images that are as near as a copy are scans that occur in both splits."
+    )
+
+
+def _copies_table(copies: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    rows = [
+        [
+            name,
+            copy["name"],
+            copy["nearest"],
+            describe_match(copy),
+            f"{copy['correlation']:.3f}",
+            f"{copy['edge_correlation']:.3f}",
+        ]
+        for name, copy in copies
+    ]
+    return _table(("class", "synthetic image", "is a copy of", "how", "correlation", "of details"), rows)
+
+
+def show_shortcuts(classes: Mapping[str, Mapping[str, Any]], pictures: Mapping[str, bytes]) -> str:
+    """A table of cues and the detector's AUC for each class, and the spectra."""
+    found = {name: of_class["shortcuts"] for name, of_class in classes.items() if "shortcuts" in of_class}
+    if not found:
+        return ""
+    head = ("cue", "synthetic", "real (reference)", "fresh real", "Cliff's delta", "")
+    parts = ["<h2>Shortcuts</h2><p>Medians, with the range from the 5th to the 95th percentile.</p>"]
+    for name, part in found.items():
+        rows = [
+            [_cue_name(cue), *(_range(cue.get(side)) for side in ("synthetic", "reference", "baseline")), _effect(cue),
+             MARKS[cue["severity"]]]
+            for cue in part["cues"]
+        ]  # fmt: skip
+        parts.append(
+            f"<h3>{html.escape(name)}</h3>{_table(head, rows)}<p>{html.escape(_detector(part['detector']))}</p>"
+        )
+    return "".join(parts) + show_figure("spectra.png", pictures)
+
+
+def _detector(detector: Mapping[str, Any]) -> str:
+    if detector["auc"] is None:
+        return f"No detector: {detector['reason']}"
+    text = f"Detector: AUC {detector['auc']:.3f} ({detector['low']:.3f} to {detector['high']:.3f})"
+    if detector.get("auc_of_baseline") is None:
+        return f"{text}."
+    return f"{text}; fresh real images against the reference: {detector['auc_of_baseline']:.3f}."
+
+
+def _cue_name(cue: Mapping[str, Any]) -> str:
+    words = str(cue["cue"]).replace("_", " ")
+    return f"{words} ({cue['unit']})" if cue.get("unit") else words
+
+
+def _range(side: Mapping[str, Any] | None) -> str:
+    if not side or side.get("median") is None:
+        return "–"
+    text = format_number(side["median"])
+    if side.get("low") is None:
+        return text
+    return f"{text} ({format_number(side['low'])} to {format_number(side['high'])})"
+
+
+def _effect(cue: Mapping[str, Any]) -> str:
+    if cue.get("effect_size") is None:
+        return "–"
+    ends = ends_of(cue.get("interval"))
+    beside = f" ({ends[0]:.2f} to {ends[1]:.2f})" if ends else ""
+    return f"{cue['effect_size']:.2f}{beside}"
+
+
+def show_diversity(classes: Mapping[str, Mapping[str, Any]], pictures: Mapping[str, bytes]) -> str:
+    """Near-duplicates, planes and coverage, a column for each class, and the map of all images."""
+    found = {name: of_class["diversity"] for name, of_class in classes.items() if "diversity" in of_class}
+    picture = show_figure("embedding.png", pictures)
+    if not found:
+        return f"<h2>Map of the images</h2>{picture}" if picture else ""
+    return "<h2>Diversity</h2>" + _facts_table(found) + picture
+
+
+def show_usefulness(usefulness: Mapping[str, Any] | None) -> str:
+    """Accuracies after training on either kind of images."""
+    if not usefulness:
+        return ""
+    rows = []
+    for kind in ("synthetic", "real"):
+        entry = usefulness[kind]
+        ends = ends_of(entry["interval"])
+        between = f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} %" if ends else "–"
+        rows.append([kind, f"{100 * entry['accuracy']:.1f} %", between])
+    return "<h2>Usefulness</h2>" + _table(("trained on", "accuracy on fresh real images", "95 % interval"), rows)
+
+
+def _facts_table(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """A row per fact and a column per class, of what can be said in a number or a word."""
+    leaves = {name: dict(_leaves(part)) for name, part in found.items()}
+    facts = list(dict.fromkeys(fact for part in leaves.values() for fact in part))
+    rows = [[fact, *(_cell(leaves[name].get(fact)) for name in found)] for fact in facts]
+    return _table(("", *found), rows)
+
+
+def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        return [leaf for key, item in value.items() for leaf in _leaves(item, f"{path}: {key}" if path else str(key))]
+    return [] if isinstance(value, list) else [(path.replace("_", " "), value)]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return format_number(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    top = "".join(f"<th>{html.escape(name)}</th>" for name in head)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(str(value))}</td>" for value in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
