@@ -1,4 +1,4 @@
-"""Commands that bring diffusion models in from elsewhere, and take them out."""
+"""Commands about diffusion models: brought in, taken out, kept, calibrated, and their images drawn again."""
 
 import json
 from pathlib import Path
@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli_output import byte_bar, connected, err, follow, show
+from gateway.cli_work import Wait, finish
 
 
 def add_commands(app: typer.Typer) -> None:
     """Register the commands of this module."""
-    for command in (import_model, export_model):
+    for command in (import_model, export_model, keep_training, calibrate, regenerate):
         app.command()(command)
 
 
@@ -61,3 +62,37 @@ def export_model(
     with connected(ctx) as platform, byte_bar(f"fetching {target.name}") as report_bytes:
         size_bytes = platform.export_model(model, target, report=report_bytes)
     err.print(f"wrote {target} ({size_bytes} bytes)", highlight=False, markup=False)
+
+
+def keep_training(
+    ctx: typer.Context,
+    job: Annotated[str, typer.Argument(help="A training that was cancelled or failed.")],
+    name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
+    wait: Wait = True,
+) -> None:
+    """Make a model of what a stopped training had learned."""
+    with connected(ctx) as platform:
+        finish(platform, platform.keep_training(job, name=name), wait=wait)
+
+
+def calibrate(
+    ctx: typer.Context,
+    model: str,
+    n: Annotated[int | None, typer.Option("-n", min=32, help="Images for each setting; default 64.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="A setting that would take longer is skipped.")] = None,
+    wait: Wait = True,
+) -> None:
+    """Measure quality against seconds of samplers and steps; `--quality` of later drawings chooses by it."""
+    with connected(ctx) as platform:
+        finish(platform, platform.calibrate(model, n=n, max_seconds=max_seconds), wait=wait)
+
+
+def regenerate(
+    ctx: typer.Context,
+    image_set: str,
+    image: Annotated[list[str], typer.Option(help="Draw this image again; repeat for several.")],
+    wait: Wait = True,
+) -> None:
+    """Draw images of a generated set again and say which come out with the same hash."""
+    with connected(ctx) as platform:
+        finish(platform, platform.regenerate(image_set, image), wait=wait)

@@ -76,14 +76,16 @@ def _read_selection(path: Path) -> list[dict[str, Any]]:
 def train_diffusion(
     ctx: typer.Context,
     image_set: str,
-    tumour_class: ClassName,
-    preset: Annotated[str | None, typer.Option(help="study, compact, tiny or tiny-32.")] = None,
+    tumour_class: Annotated[
+        str | None, typer.Option("--class", help="What it learns to draw; left out for one model of all classes.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="study, rigorous, compact, tiny or tiny-32.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
     leakage_waiver: LeakageWaiver = None,
     field: Fields = None,
     wait: Wait = True,
 ) -> None:
-    """Train a diffusion model on one class of a preprocessed set."""
+    """Train a diffusion model on one class of a preprocessed set, or on all its classes."""
     fields = {"preset": preset, "epochs": epochs, "leakage_waiver": leakage_waiver, **read_fields(field)}
     with connected(ctx) as platform:
         finish(platform, platform.train_diffusion(image_set, tumour_class, **fields), wait=wait)
@@ -96,14 +98,15 @@ def generate(
     model: Annotated[str | None, typer.Option(help="Diffusion model; default: your newest one of the class.")] = None,
     sampler: Annotated[str | None, typer.Option(help="dpm++, unipc, ddim or ddpm.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    quality: Annotated[str | None, typer.Option(help="fast, balanced or study, in place of sampler and steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same images.")] = None,
     field: Fields = None,
     wait: Wait = True,
 ) -> None:
     """Draw synthetic images."""
-    options = {"model": model, "sampler": sampler, "steps": steps, "seed": seed, **read_fields(field)}
+    options = {"model": model, "sampler": sampler, "steps": steps, "quality": quality, "seed": seed}
     with connected(ctx) as platform:
-        finish(platform, platform.generate(tumour_class, n, **options), wait=wait)
+        finish(platform, platform.generate(tumour_class, n, **{**options, **read_fields(field)}), wait=wait)
 
 
 def train_classifier(

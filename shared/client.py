@@ -7,7 +7,6 @@
 A call returns the JSON of its answer, or raises `ApiProblem`.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,14 +16,12 @@ from urllib.parse import quote
 
 import httpx
 
-from shared.client_transport import ApiProblem, Report, Transport, files_of, unreachable
+from shared.client_models import ModelCalls
+from shared.client_transport import UPLOAD_S, ApiProblem, Json, Report, Transport, files_of, json_of, unreachable
 
 __all__ = ["ApiProblem", "JobUnsuccessful", "SynthMRI"]
 
-Json = dict[str, Any]
-
 _FINAL: Final = frozenset({"succeeded", "failed", "cancelled"})
-_UPLOAD_S: Final = 1800.0
 _SILENCE_S: Final = 40.0
 """The gateway sends a comment every 15 s, so a longer silence means that the connection is lost."""
 
@@ -40,7 +37,7 @@ class JobUnsuccessful(Exception):
         self.detail = str(error["detail"])
 
 
-class SynthMRI:
+class SynthMRI(ModelCalls):
     """One platform, seen with one API key.
 
     Args:
@@ -86,15 +83,15 @@ class SynthMRI:
         if name is None:
             name = source.stem if isinstance(source, Path) else "upload"
         params = {"name": name, "skip_invalid": skip_invalid or None, "axis": axis, "slices": slices}
-        return _json(self._transport.send_files("/image-sets", files, params, report, _UPLOAD_S))
+        return json_of(self._transport.send_files("/image-sets", files, params, report, UPLOAD_S))
 
     def image_sets(self, **filters: Any) -> Json:
         """One page of image sets; filters are kind, class, cursor and limit."""
-        return _json(self._transport.get("/image-sets", **filters))
+        return json_of(self._transport.get("/image-sets", **filters))
 
     def image_set(self, image_set: str) -> Json:
         """One image set."""
-        return _json(self._transport.get(f"/image-sets/{image_set}"))
+        return json_of(self._transport.get(f"/image-sets/{image_set}"))
 
     def images(self, image_set: str, **filters: Any) -> Iterator[Json]:
         """All images of a set, page by page; filters are class, split and plane."""
@@ -106,14 +103,14 @@ class SynthMRI:
 
     def correct_image(self, image_set: str, name: str, **members: str | None) -> Json:
         """One image with its `plane` or `group` corrected; None takes a correction back."""
-        return _json(self._transport.put(f"/image-sets/{image_set}/images/{quote(name)}", members))
+        return json_of(self._transport.put(f"/image-sets/{image_set}/images/{quote(name)}", members))
 
     def correct_images(self, image_set: str, corrections: bytes | Sequence[Json]) -> Json:
         """Correct many images at once, from a CSV or from `{name, plane, group}` each; returns how many changed."""
         path = f"/image-sets/{image_set}/annotations"
         if isinstance(corrections, bytes):
-            return _json(self._transport.put(path, csv=corrections))
-        return _json(self._transport.put(path, {"items": list(corrections)}))
+            return json_of(self._transport.put(path, csv=corrections))
+        return json_of(self._transport.put(path, {"items": list(corrections)}))
 
     def annotations(self, image_set: str) -> Iterator[Json]:
         """All corrections of a set's images, page by page."""
@@ -139,7 +136,7 @@ class SynthMRI:
 
     def generate(self, tumour_class: str, n: int, **options: Any) -> Json:
         """Draw `n` synthetic images; options are model, sampler, steps, seed and size."""
-        return _json(self._transport.post("/generate", params={"class": tumour_class, "n": n, **options}))
+        return json_of(self._transport.post("/generate", params={"class": tumour_class, "n": n, **options}))
 
     def evaluate(self, synthetic: str, real: str, metrics: Sequence[str] | None = None, **fields: Any) -> Json:
         """Measure how far a synthetic set is from a real one."""
@@ -169,25 +166,25 @@ class SynthMRI:
     def classify(self, file: Path, *, model: str | None = None, explain: bool = False) -> Json:
         """The tumour class of one MRI slice."""
         params = {"model": model, "explain": explain or None}
-        return _json(self._transport.send_files("/classify", {file.name: file}, params, None, _UPLOAD_S))
+        return json_of(self._transport.send_files("/classify", {file.name: file}, params, None, UPLOAD_S))
 
     # Jobs
 
     def jobs(self, **filters: Any) -> Json:
         """One page of jobs; filters are status, kind, cursor and limit."""
-        return _json(self._transport.get("/jobs", **filters))
+        return json_of(self._transport.get("/jobs", **filters))
 
     def job(self, job: str) -> Json:
         """One job."""
-        return _json(self._transport.get(f"/jobs/{job}"))
+        return json_of(self._transport.get(f"/jobs/{job}"))
 
     def cancel(self, job: str) -> Json:
         """Cancel an open job."""
-        return _json(self._transport.post(f"/jobs/{job}/cancel"))
+        return json_of(self._transport.post(f"/jobs/{job}/cancel"))
 
     def retry(self, job: str) -> Json:
         """Start a failed or cancelled job again, as a new one."""
-        return _json(self._transport.post(f"/jobs/{job}/retry"))
+        return json_of(self._transport.post(f"/jobs/{job}/retry"))
 
     def job_file(self, job: str, name: str) -> bytes:
         """One of the `files` that a job shows while it runs and afterwards."""
@@ -228,15 +225,15 @@ class SynthMRI:
                 return state
         raise ApiProblem(0, "unreachable", "The platform ended the stream of events before the job ended.")
 
-    # Reports, models, library weights, health
+    # Reports, health
 
     def reports(self, **filters: Any) -> Json:
         """One page of reports; filters are kind, cursor and limit."""
-        return _json(self._transport.get("/reports", **filters))
+        return json_of(self._transport.get("/reports", **filters))
 
     def report(self, report: str) -> Json:
         """One report as JSON."""
-        return _json(self._transport.get(f"/reports/{report}", format="json"))
+        return json_of(self._transport.get(f"/reports/{report}", format="json"))
 
     def report_as(self, report: str, report_format: str) -> bytes:
         """One report as csv, html or png."""
@@ -246,52 +243,17 @@ class SynthMRI:
         """One file of a report."""
         return self._transport.get(f"/reports/{report}/files/{name}").content
 
-    def models(self, **filters: Any) -> Json:
-        """One page of models; filters are kind, class, cursor and limit."""
-        return _json(self._transport.get("/models", **filters))
-
-    def model(self, model: str) -> Json:
-        """One model card."""
-        return _json(self._transport.get(f"/models/{model}"))
-
-    def import_model(self, file: Path, preset: str, *, report: Report | None = None, **fields: Any) -> Json:
-        """The job that makes a model of a safetensors file; fields are class, config (a dict) and name."""
-        if fields.get("config") is not None:
-            fields["config"] = json.dumps(fields["config"])
-        params = {"preset": preset, **fields}
-        return _json(self._transport.send_files("/models/import", {file.name: file}, params, report, _UPLOAD_S))
-
-    def export_model(self, model: str, target: Path, *, report: Report | None = None) -> int:
-        """Write a diffusion model as a zip for MONAI alone to `target`; return its size in bytes."""
-        return self._transport.download(f"/models/{model}/export", target, {}, report)
-
-    def weights(self) -> Json:
-        """The library weights that the platform can use, and which are installed."""
-        return _json(self._transport.get("/weights"))
-
-    def install_weights(self, name: str, file: Path | None = None, *, report: Report | None = None) -> Json:
-        """Install library weights from a file, or without one from the library's own source."""
-        path = f"/weights/{name}"
-        if file is None:
-            return _json(self._transport.post(path, timeout_s=_UPLOAD_S))
-        return _json(self._transport.send_files(path, {file.name: file}, {}, report, _UPLOAD_S))
-
     def health(self) -> Json:
         """What is up and what is down; answers also when something is down."""
         return self._transport.readiness()
 
     def _start(self, path: str, body: Json) -> Json:
-        return _json(self._transport.post(path, body))
+        return json_of(self._transport.post(path, body))
 
     def _all(self, path: str, params: Json) -> Iterator[Json]:
         while True:
-            page = _json(self._transport.get(path, **params))
+            page = json_of(self._transport.get(path, **params))
             yield from page["items"]
             if page["next_cursor"] is None:
                 return
             params = {**params, "cursor": page["next_cursor"]}
-
-
-def _json(response: httpx.Response) -> Json:
-    body: Json = response.json()
-    return body

@@ -10,8 +10,13 @@ from typing import Any, Final
 
 import httpx
 
+Json = dict[str, Any]
+
 Report = Callable[[int, int], None]
 """Called with (bytes done, bytes in all); all is 0 where it is not known."""
+
+UPLOAD_S: Final = 1800.0
+"""How long the answer to an upload may take, seconds."""
 
 _CHUNK_BYTES: Final = 256 * 1024
 _RETRIED_STATUSES: Final = frozenset({502, 503, 504})
@@ -246,3 +251,9 @@ def _parse_events(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         elif not line and data:
             yield event, json.loads(data)
             event, data = "message", ""
+
+
+def json_of(response: httpx.Response) -> Json:
+    """The JSON object of an answer."""
+    body: Json = response.json()
+    return body

@@ -10,6 +10,7 @@ import pytest
 
 from shared.client import SynthMRI
 from tests.e2e.embedded_platform import PROJECT, EmbeddedPlatform, made
+from tests.support.workers import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -51,3 +52,21 @@ def test_a_pickle_is_refused_with_the_way_to_convert_it(synthmri, tmp_path: Path
     assert code == 1
     assert "safetensors.torch.save_file(torch.load(" in said
     assert "[checkpoint_is_pickle]" in said
+
+
+def test_a_stopped_training_is_kept_and_its_images_are_drawn_again(
+    synthmri, client: SynthMRI, prepared: str, tmp_path: Path
+) -> None:
+    training = client.train_diffusion(prepared, "glioma", preset="tiny-32", epochs=400)["id"]
+    wait_for(lambda: client.job(training)["progress"]["done"] > 10, timeout_s=120)
+    client.cancel(training)
+    wait_for(lambda: synthmri("keep-training", training, "--name", "kept")[0] == 0, timeout_s=60)
+    (kept,) = (model for model in client.models(limit=50)["items"] if model["name"] == "kept")
+    drawn = made(client.wait(client.generate("glioma", 4, model=kept["id"], seed=5, steps=4)["id"]), "image_set")
+    names = [image["name"] for image in client.images(drawn)]
+    code, answer, said = synthmri("regenerate", drawn, "--image", names[1], "--image", names[3])
+    assert code == 0, said
+    assert client.report(made(json.loads(answer), "report"))["report"]["equal"] == 2
+    code, _, said = synthmri("calibrate", "mdl-00000000000000000000")
+    assert code == 1
+    assert "model_not_found" in said

@@ -77,9 +77,13 @@ def test_an_error_is_one_sentence_and_exit_code_1(run):
 def test_watch_and_cancel_a_job(run, jobs):
     job, _ = jobs.create(NewJob(kind="preprocess", owner="team-a", request={}))
     assert job in run("jobs", "--status", "queued").stdout
-    threading.Timer(0.5, lambda: run("cancel", job)).start()
+    # Two runners at once would fight for the one stdout of this process, so the cancel while watching is the store's.
+    cancelling = threading.Timer(0.5, lambda: jobs.cancel(job, "team-a"))
+    cancelling.start()
     watched = run("watch", job)
+    cancelling.join()
     assert watched.exit_code == 1
+    assert run("cancel", job).exit_code == 1, "it is final"
     assert "The job was cancelled" in watched.stderr
     again = run("retry", job, "--no-wait")
     assert json.loads(again.stdout)["retry_of"] == job
