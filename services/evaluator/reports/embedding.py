@@ -1,7 +1,6 @@
 """Images as points on a map: PCA, then t-SNE, of features or of thumbnails."""
 
 import io
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -89,15 +88,18 @@ def draw_embedding(groups: Sequence[PointGroup], seed: int, what: str) -> bytes:
 
 
 def embed(features: NDArray[Any], seed: int) -> NDArray[np.float64]:
-    """(n, 2) float64 without unit: t-SNE of the principal components of (n, d) features, at least three rows."""
+    """(n, 2) float64 without unit: t-SNE of the principal components of (n, d) features, at least three rows.
+
+    It begins with the first two components, so that the seed decides little.
+    """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     rows = np.asarray(features, dtype=np.float32).reshape(len(features), -1)
+    if not np.ptp(rows, axis=0).any():
+        return np.zeros((len(rows), 2))  # all images are one
     n_components = min(N_COMPONENTS, len(rows) - 1, rows.shape[1])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # images without any variance divide by zero
-        components = PCA(n_components, random_state=seed).fit_transform(rows)
+    components = PCA(n_components, random_state=seed).fit_transform(rows)
     perplexity = min(_PERPLEXITY, (len(rows) - 1) / 3)
     init = "pca" if n_components > 1 else "random"
     model = TSNE(2, perplexity=perplexity, init=init, random_state=seed, learning_rate="auto")
