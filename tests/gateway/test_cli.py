@@ -84,6 +84,8 @@ def test_watch_and_cancel_a_job(run, jobs):
     cancelling.join()
     assert watched.exit_code == 1
     assert run("cancel", job).exit_code == 1, "it is final"
+    other, _ = jobs.create(NewJob(kind="preprocess", owner="team-a", request={}))
+    assert run("cancel", other).exit_code == 0
     assert "The job was cancelled" in watched.stderr
     again = run("retry", job, "--no-wait")
     assert json.loads(again.stdout)["retry_of"] == job
