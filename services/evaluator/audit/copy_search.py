@@ -118,3 +118,24 @@ def _turned_vectors(block_u8: NDArray[np.uint8]) -> Iterator[Vectors]:
     for angle in ANGLES_DEG:
         turned = block_u8 if angle == 0 else np.array([turn(image, angle) for image in block_u8])
         yield pixel_vectors(turned, _BLUR_PX)
+
+
+def group_alike(images_u8: NDArray[np.uint8], least: float) -> NDArray[np.int64]:
+    """(n,) int64 group numbers: images joined by a chain of alike ones, mirrored or not, share one.
+
+    Args:
+        images_u8: (n, h, w) uint8.
+        least: correlation at 32 x 32 pixels from which two images are alike.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    vectors, mirrored = pixel_vectors(images_u8), pixel_vectors(mirror(images_u8))
+    pairs = []
+    for start in range(0, len(vectors), _BLOCK):
+        block = vectors[start : start + _BLOCK]
+        alike = np.maximum(block @ vectors.T, block @ mirrored.T) >= least
+        pairs.append(np.argwhere(alike) + np.array([start, 0]))
+    first, second = np.concatenate(pairs).T
+    graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(len(vectors), len(vectors)))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
