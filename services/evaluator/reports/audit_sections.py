@@ -144,16 +144,35 @@ def show_diversity(classes: Mapping[str, Mapping[str, Any]], pictures: Mapping[s
 
 
 def show_usefulness(usefulness: Mapping[str, Any] | None) -> str:
-    """Accuracies after training on either kind of images."""
+    """Accuracies after training on either kind of images, their difference, and how many of each class were found."""
     if not usefulness:
         return ""
-    rows = []
-    for kind in ("synthetic", "real"):
-        entry = usefulness[kind]
-        ends = ends_of(entry["interval"])
-        between = f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} %" if ends else "–"
-        rows.append([kind, f"{100 * entry['accuracy']:.1f} %", between])
-    return "<h2>Usefulness</h2>" + _table(("trained on", "accuracy on fresh real images", "95 % interval"), rows)
+    entries = {kind: usefulness[kind] for kind in ("synthetic", "real")}
+    classes = list(dict.fromkeys(name for entry in entries.values() for name in entry["recall"]))
+    rows = [
+        [
+            f"{kind} (n = {entry['n_train']:,})",
+            _percent(entry),
+            *(_share(entry["recall"].get(name)) for name in classes),
+        ]
+        for kind, entry in entries.items()
+    ]
+    if difference := usefulness["difference"]:
+        rows.append(["difference, real less synthetic", _percent(difference), *("" for _ in classes)])
+    head = ("trained on", "accuracy on fresh real images", *(f"{name} found" for name in classes))
+    n_test = entries["synthetic"]["n_test"]
+    note = f"<p>Tested on {n_test:,} fresh real images. Brackets are 95 % intervals.</p>"
+    return "<h2>Usefulness</h2>" + _table(head, rows) + note
+
+
+def _percent(entry: Mapping[str, Any]) -> str:
+    ends = ends_of(entry["interval"])
+    between = f" ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else ""
+    return f"{100 * entry['accuracy']:.1f} %{between}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f} %"
 
 
 def _facts_table(found: Mapping[str, Mapping[str, Any]]) -> str:

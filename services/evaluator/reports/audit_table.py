@@ -64,6 +64,10 @@ def _rows(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "synthetic_median" if kind == "synthetic" else "reference_median": entry["accuracy"],
             **_ends("synthetic" if kind == "synthetic" else "reference", entry["interval"]),
         }
+    if report["usefulness"] and (gap := report["usefulness"]["difference"]):
+        what = "accuracy after training on real images, less that after synthetic ones"
+        row = {"row": "usefulness", "check": "usefulness", "what": what, "difference": gap["accuracy"]}
+        yield {**row, **_ends("effect", gap["interval"])}
 
 
 def _cue(cue: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def make_report() -> dict[str, Any]:
             "diversity": {"near_duplicates": {"n_groups": 0, "groups": []}, "planes": None},
         }
 
+    trained = {"n_train": 20, "n_test": 8, "recall": {"glioma": 0.5, "notumor": 0.9}}
     sentence = f"1 of 10 glioma images is a copy: {EVIL}."
     return {
         "synthetic": "set-a",
@@ -86,8 +87,9 @@ def make_report() -> dict[str, Any]:
         ],
         "classes": {"glioma": found(full=True), "notumor": found(full=False)},
         "usefulness": {
-            "synthetic": {"accuracy": 0.71, "interval": {"low": 0.68, "high": 0.74}},
-            "real": {"accuracy": 0.91, "interval": {"low": 0.89, "high": 0.93}},
+            "synthetic": {"accuracy": 0.71, "interval": [0.68, 0.74], **trained},
+            "real": {"accuracy": 0.91, "interval": [0.89, 0.93], **trained},
+            "difference": {"accuracy": 0.2, "interval": [0.16, 0.24]},
         },
         "warnings": [f"An image is called {EVIL}."],
     }

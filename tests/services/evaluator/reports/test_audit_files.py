@@ -50,7 +50,8 @@ def test_the_page_shows_findings_first_and_runs_nothing() -> None:
     for expected in (
         "71.0 %",
         "91.0 %",
-        "68.0 to 74.0 %",
+        "(68.0 to 74.0)",
+        "20.0 %",
         "Fewer than 20 images.",
         "AUC 0.990",
         "64 x 48 px",
@@ -82,7 +83,7 @@ def test_tables_keep_all_digits_and_no_cell_is_a_formula() -> None:
         "detector",
         "cue",
         "detector",
-        *["usefulness"] * 2,
+        *["usefulness"] * 3,
     ]
     assert rows[0]["sentence"] == report["findings"][0]["sentence"]
     assert (rows[2]["synthetic_median"], rows[2]["effect_low"], rows[4]["baseline_median"]) == ("120.0", "-0.9", "")
