@@ -53,3 +53,26 @@ def vgg19_h5(seed: int = 0, *, without: str | None = None) -> bytes:
             for name, array in arrays.items():
                 group.create_dataset(name, data=array)
     return buffer.getvalue()
+
+
+def keras_inception_h5(seed: int = 0) -> bytes:
+    """An .h5 file of Keras InceptionV3 with its top, in the old layout, as Keras publishes one."""
+    from keras.src.legacy.saving import legacy_h5_format
+
+    from services.evaluator.features.keras_inception import build_keras_inception
+
+    network = build_keras_inception()
+    rng = np.random.default_rng(seed)
+    arrays = []
+    for weight in network.weights:
+        # Batch norm starts at its identity; kernels are drawn so that activations keep their size (He).
+        array = np.asarray(weight.value.detach().cpu().numpy() if hasattr(weight.value, "detach") else weight.value)
+        if array.ndim >= 2:
+            scale = np.sqrt(2 / np.prod(array.shape[:-1]))
+            array = rng.standard_normal(array.shape, np.float32) * np.float32(scale)
+        arrays.append(array)
+    network.set_weights(arrays)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, network)
+    return buffer.getvalue()
