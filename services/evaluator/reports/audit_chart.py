@@ -75,7 +75,7 @@ def _draw_cues(axes: Any, shortcuts: Mapping[str, Mapping[str, Any]]) -> None:
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(-1.08, 1.08)
-    dress(axes, title="a  Cues that need no anatomy", xlabel="Cliff's delta (0: alike, ±1: apart)")
+    dress(axes, title="a  Cues that need no anatomy", xlabel="effect size (0: alike, ±1: apart)")
     axes.grid(axis="x", color="#eeeeee", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.legend(fontsize=FONT_PT - 1, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=4,
@@ -135,7 +135,8 @@ def _describe(report: Mapping[str, Any], panels: Sequence[str]) -> str:
     if "cues" in panels:
         parts.append(
             "Filled: synthetic against the real images of the reference. Hollow: fresh real images against the same "
-            "reference. Lines are 95 % intervals."
+            "reference. Lines are 95 % intervals. Effects are Cliff's delta; of file format and native size the distance "
+            "of both mixes, of orientation twice the share of mirrored images less 1."
         )
     if counts:
         parts.append(f"n (synthetic / reference): {'; '.join(counts)}.")

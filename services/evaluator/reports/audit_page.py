@@ -28,9 +28,11 @@ ul.findings li.fine{border-color:#009e73}b.mark{display:inline-block;min-width:5
 _HOW: Final = {
     "memorisation": "Memorisation: of every synthetic image the nearest real one was looked for, mirrored or not and "
     "at small angles, registered, and compared by its gray levels and by its details.",
-    "shortcuts": "Shortcuts: each cue is one number per image. Effect sizes are Cliff's delta: the chance that a "
-    "synthetic image has more of it than a real one, less the chance that it has less; 0 is alike, 1 and -1 are "
-    "apart. The detector is a small classifier on such numbers, cross-validated; an AUC of 0.5 is chance.",
+    "shortcuts": "Shortcuts: each cue is one number per image. Its effect size is Cliff's delta: the chance that a "
+    "synthetic image has more of it than a real one, less the chance that it has less; 0 is alike, 1 and -1 are apart. "
+    "For file format and native size it is the share by which both mixes differ, 0 to 1; for orientation twice the "
+    "share of images taken for mirrored, less 1. The detector is a logistic regression on such numbers, "
+    "cross-validated; an AUC of 0.5 is chance.",
     "diversity": "Diversity: near-duplicates inside the set, the mix of imaging planes as a rule learnt from the real "
     "images predicts it, and how much of the real images' range the synthetic ones cover.",
     "usefulness": "Usefulness: one small network was trained on the synthetic images, and the same on as many real "

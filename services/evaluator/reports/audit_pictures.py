@@ -148,13 +148,15 @@ def draw_spectra(classes: Mapping[str, Mapping[str, Any]], split: str) -> bytes 
     for number, (axes, (name, found)) in enumerate(zip(grid, measured.items(), strict=False)):
         _draw_spectrum(axes, found, (split, other))
         left, lowest = number % n_across == 0, number + n_across >= len(measured)
-        dress(axes, title=name, xlabel="cycles per pixel" if lowest else "", ylabel="log10 power" if left else "")
+        dress(
+            axes, title=name, xlabel="cycles per pixel" if lowest else "", ylabel="log10 share of power" if left else ""
+        )
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=FONT_PT)
     caption(
         figure,
-        "Mean power of the images at each spatial frequency, averaged over all directions. The dotted line marks half "
-        f"of the Nyquist frequency. {_counts(measured)}",
+        "Share of an image's power at each spatial frequency, over all directions; geometric mean of the images. Dotted: "
+        f"half of the Nyquist frequency. Dash-dotted: where detail ends that real images have. {_counts(measured)}",
     )
     return to_png(figure)
 
@@ -172,6 +174,8 @@ def _draw_spectrum(axes: Any, found: Mapping[str, Any], splits: tuple[str, str])
             seen = frequencies > 0  # the mean gray level is no structure
             axes.plot(frequencies[seen], np.log10(power[seen]), dashes, color=colour, linewidth=width, label=label)
     axes.axvline(0.25, color=INK, linewidth=0.6, linestyle=":")
+    if spectra.get("cut_off") is not None:
+        axes.axvline(spectra["cut_off"], color=SYNTHETIC_COLOUR, linewidth=0.9, linestyle="-.")
 
 
 def _counts(measured: Mapping[str, Mapping[str, Any]]) -> str:

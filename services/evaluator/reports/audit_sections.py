@@ -89,16 +89,18 @@ def show_shortcuts(classes: Mapping[str, Mapping[str, Any]], pictures: Mapping[s
     found = {name: of_class["shortcuts"] for name, of_class in classes.items() if "shortcuts" in of_class}
     if not found:
         return ""
-    head = ("cue", "synthetic", "real (reference)", "fresh real", "Cliff's delta", "")
-    parts = ["<h2>Shortcuts</h2><p>Medians, with the range from the 5th to the 95th percentile.</p>"]
+    head = ("cue", "synthetic", "real (reference)", "fresh real", "effect size", "")
+    parts = ["<h2>Shortcuts</h2><p>Medians with quartiles; of orientation the share with its 95 % interval.</p>"]
     for name, part in found.items():
         rows = [
             [_cue_name(cue), *(_range(cue.get(side)) for side in ("synthetic", "reference", "baseline")), _effect(cue),
              MARKS[cue["severity"]]]
             for cue in part["cues"]
         ]  # fmt: skip
+        words = "".join(f"<li>{html.escape(cue['sentence'])}</li>" for cue in part["cues"])
         parts.append(
             f"<h3>{html.escape(name)}</h3>{_table(head, rows)}<p>{html.escape(_detector(part['detector']))}</p>"
+            f"<details><summary>In words</summary><ul>{words}</ul></details>"
         )
     return "".join(parts) + show_figure("spectra.png", pictures)
 
