@@ -26,6 +26,7 @@ from services.evaluator.metrics.selection import (
 )
 from services.evaluator.metrics.tables import Scoring, StudyPart
 from services.evaluator.reports.chart import draw_chart
+from services.evaluator.reports.embedding import FEWEST_POINTS, SIDES_SHOWN, draw_embedding, group_by_class
 from services.evaluator.reports.evaluation import feature_cautions, render_csv
 from services.evaluator.reports.evaluation_page import render_html
 from services.evaluator.weights import library as library_weights
@@ -108,7 +109,7 @@ def finish_evaluation(execution: Execution) -> list[DraftArtifact]:
         "warnings": [caution.sentence for caution in cautions],
         "warning_codes": [caution.code for caution in cautions],
     }
-    return [_draft(execution, report)]
+    return [_draft(execution, report, _draw_map(selection, measured.sides, report))]
 
 
 @dataclass(frozen=True)
@@ -185,9 +186,30 @@ def _kind_cautions(request: dict[str, Any], synthetic: Artifact, real: Artifact)
     return found
 
 
-def _draft(execution: Execution, report: dict[str, Any]) -> DraftArtifact:
+def _draw_map(selection: Selection, sides: Sides, report: dict[str, Any]) -> bytes | None:
+    """The picture of all images as points in the feature space; None where there are too few for a map."""
+    split = report["split"]
+    other = "Testing" if split == "Training" else "Training"
+    labels = ("synthetic", f"real {split}" if split != "all" else "real", f"real {other}")
+    images = (selection.synthetic, selection.real, selection.other_real)
+    features = (sides.synthetic, sides.real, sides.other_real)
+    groups = [
+        group
+        for side, label, some, found in zip(SIDES_SHOWN, labels, images, features, strict=True)
+        if found is not None
+        for group in group_by_class(side, label, [image["class"] for image in some], found.features)
+    ]
+    if sum(len(group.features) for group in groups) < FEWEST_POINTS:
+        return None
+    return draw_embedding(groups, report["seed"], f"features: {report['features']['name']}")
+
+
+def _draft(execution: Execution, report: dict[str, Any], embedding: bytes | None) -> DraftArtifact:
     chart = draw_chart(report)
-    files = {"chart.png": chart, "table.csv": render_csv(report), "report.html": render_html(report, chart)}
+    page = render_html(report, chart, embedding)
+    files = {"chart.png": chart, "table.csv": render_csv(report), "report.html": page}
+    if embedding is not None:
+        files["embedding.png"] = embedding
     execution.progress.raise_if_cancelled()
     scores = {entry["metric"]: entry["value"] for entry in report["metrics"]}
     facts = {key: report[key] for key in ("n_synthetic", "n_real", "split")}

@@ -135,8 +135,8 @@ def _describe(report: Mapping[str, Any], panels: Sequence[str]) -> str:
     if "cues" in panels:
         parts.append(
             "Filled: synthetic against the real images of the reference. Hollow: fresh real images against the same "
-            "reference. Lines are 95 % intervals. Effects are Cliff's delta; of file format and native size the distance "
-            "of both mixes, of orientation twice the share of mirrored images less 1."
+            "reference. Lines are 95 % intervals. Effects are Cliff's delta; of file format and native size the "
+            "distance of both mixes, of orientation twice the share of mirrored images less 1."
         )
     if counts:
         parts.append(f"n (synthetic / reference): {'; '.join(counts)}.")

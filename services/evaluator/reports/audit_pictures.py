@@ -155,8 +155,9 @@ def draw_spectra(classes: Mapping[str, Mapping[str, Any]], split: str) -> bytes 
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=FONT_PT)
     caption(
         figure,
-        "Share of an image's power at each spatial frequency, over all directions; geometric mean of the images. Dotted: "
-        f"half of the Nyquist frequency. Dash-dotted: where detail ends that real images have. {_counts(measured)}",
+        "Share of an image's power at each spatial frequency, over all directions; geometric mean of the images. "
+        "Dotted: half of the Nyquist frequency. Dash-dotted: where detail ends that real images have. "
+        f"{_counts(measured)}",
     )
     return to_png(figure)
 

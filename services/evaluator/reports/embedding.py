@@ -24,6 +24,8 @@ from services.evaluator.reports.style import (
 
 MAX_POINTS: Final = 3000
 """More points take minutes and hide each other."""
+FEWEST_POINTS: Final = 8
+SIDES_SHOWN: Final = ("synthetic", "reference", "baseline")
 THUMBNAIL_PX: Final = 32
 N_COMPONENTS: Final = 50
 """PCA before t-SNE, as van der Maaten and Hinton 2008 (JMLR 9:2579), section 4, did it; their 30 is now often 50."""
@@ -85,6 +87,20 @@ def draw_embedding(groups: Sequence[PointGroup], seed: int, what: str) -> bytes:
         "Only who lies beside whom means something: distances between islands, their sizes and their shapes do not.",
     )
     return to_png(figure, DPI)
+
+
+def group_by_class(side: str, label: str, classes: Sequence[str | None], features: NDArray[Any]) -> list[PointGroup]:
+    """The images of one side as one group per class, in the order in which the classes appear.
+
+    Args:
+        side: synthetic, reference or baseline.
+        label: for the legend.
+        classes: the class of each image; None becomes a panel of its own.
+        features: (n, d) of any real dtype, one row per image.
+    """
+    names = [str(name or "without a class") for name in classes]
+    rows = {name: [row for row, other in enumerate(names) if other == name] for name in dict.fromkeys(names)}
+    return [PointGroup(side, label, name, features[some]) for name, some in rows.items()]
 
 
 def embed(features: NDArray[Any], seed: int) -> NDArray[np.float64]:

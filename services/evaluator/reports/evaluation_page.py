@@ -16,8 +16,8 @@ th{font-weight:600;border-bottom:2px solid #57606a}td small{color:#57606a;white-
 """
 
 
-def render_html(report: dict[str, Any], chart_png: bytes) -> bytes:
-    """One self-contained page: chart, a table for all images and for each class, warnings, how to read the scores."""
+def render_html(report: dict[str, Any], chart_png: bytes, embedding_png: bytes | None = None) -> bytes:
+    """One self-contained page: chart, tables for all images and each class, map, warnings, how to read the scores."""
     chart = base64.b64encode(chart_png).decode()
     tables = "".join(_section(report, table) for table in tables_of(report))
     warnings = "".join(f"<li>{html.escape(warning)}</li>" for warning in report["warnings"])
@@ -31,6 +31,7 @@ def render_html(report: dict[str, Any], chart_png: bytes) -> bytes:
 real images of {html.escape(report["real"])} ({html.escape(report["split"])})</p>
 <img alt="Each score of the synthetic images beside that of real images" src="data:image/png;base64,{chart}">
 {tables}
+{_map(embedding_png)}
 <h2>Read this first</h2><ul>{warnings}</ul>
 <h2>How it was measured</h2>
 <ul><li>Features: {html.escape(features["name"])}{model}, {features["n_features"]} per image, weights
@@ -50,6 +51,14 @@ For the Inception score "real images" is the score of the real images. Natural l
     }.</li></ul>
 </body></html>"""
     return page.encode()
+
+
+def _map(embedding_png: bytes | None) -> str:
+    if embedding_png is None:
+        return ""
+    picture = base64.b64encode(embedding_png).decode()
+    alt = "Synthetic and real images as points on a map of their features, by class"
+    return f'<h2>Map of the features</h2><img alt="{alt}" src="data:image/png;base64,{picture}">'
 
 
 def _section(report: dict[str, Any], table: dict[str, Any]) -> str:

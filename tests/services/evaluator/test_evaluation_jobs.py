@@ -144,7 +144,7 @@ def test_classifier_features_work_without_library_weights(
     assert report["metrics"][0]["real"]["what"] == "real Testing against real Training"
     assert any("5 of 15 images were resized" in warning for warning in report["warnings"])
     files = {name: objects.get_blob(sha256) for name, sha256 in manifest["objects"].items()}
-    assert files.keys() == {"chart.png", "table.csv", "report.html"}
+    assert files.keys() == {"chart.png", "embedding.png", "table.csv", "report.html"}
     assert files["chart.png"].startswith(b"\x89PNG")
 
 

@@ -13,6 +13,7 @@ from services.evaluator.reports.embedding import (
     _thin,
     draw_embedding,
     embed,
+    group_by_class,
     pack_thumbnails,
     unpack_thumbnails,
 )
@@ -70,3 +71,13 @@ def test_thumbnails_come_back_as_they_were_packed() -> None:
     assert unpacked["synthetic"].shape == (250, 32, 32)
     levels = unpacked["synthetic"][:, 0, 0].tolist()
     assert all(a <= b or b < 100 for a, b in pairwise(levels))
+
+
+def test_images_of_one_side_are_grouped_by_class() -> None:
+    features = np.arange(8).reshape(4, 2)
+    groups = group_by_class("reference", "real", ["notumor", "glioma", "notumor", None], features)
+    assert [(group.panel, group.features[:, 0].tolist()) for group in groups] == [
+        ("notumor", [0, 4]),
+        ("glioma", [2]),
+        ("without a class", [6]),
+    ]
