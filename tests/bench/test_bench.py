@@ -25,6 +25,16 @@ def test_distance_of_600_and_867_images(table: list[tuple[str, str, str]]) -> No
     assert seconds < 2
 
 
+def test_two_hundred_resamples_of_600_and_867_images(table: list[tuple[str, str, str]]) -> None:
+    from services.evaluator.metrics.frechet import resampled_frechet_distances
+
+    rng = np.random.default_rng(0)
+    generated, reference = rng.normal(size=(600, 2048)), rng.normal(size=(867, 2048))
+    seconds = fastest_s(lambda: resampled_frechet_distances(generated, reference, n_resamples=200, seed=0), 1)
+    table.append(("its interval from 200 bootstrap resamples", f"{seconds:.1f} s", "30 s"))
+    assert seconds < 60
+
+
 def test_classify_against_the_bare_network(files: list[bytes], table: list[tuple[str, str, str]]) -> None:
     from services.classifier.inference import TrainedNetwork, predict
     from services.classifier.network import build_network

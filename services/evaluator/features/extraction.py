@@ -150,7 +150,8 @@ class InceptionExtractor:
         n = len(images_u8)
         padding = np.repeat(images_u8[-1:], self.batch_size - n, axis=0)
         gray = torch.from_numpy(np.concatenate([images_u8, padding]))
-        with torch.inference_mode():
+        # A GPU would round the inputs of convolutions to 10 bits (TF32): features would depend on the machine.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
             # Inception takes RGB: the gray level is repeated over the three channels.
             rgb = gray.unsqueeze(1).expand(-1, 3, -1, -1).to(self._device)
             pooled, logits = self._network(rgb)

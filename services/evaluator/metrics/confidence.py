@@ -71,7 +71,7 @@ def normal_interval(value: float, standard_error: float, method: str) -> Interva
 def affordable_resamples(n1: int, n2: int) -> int:
     """How many bootstrap resamples of a Fréchet distance to draw: its singular values cost about n^3.
 
-    200 take about six seconds at 600 against 867 images and 2,048 features on 2 cores.
+    200 take about three seconds at 600 against 867 images and 2,048 features on one core.
     """
     n = min(n1, n2)
     if n <= 1000:

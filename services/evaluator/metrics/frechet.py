@@ -57,9 +57,12 @@ def resampled_frechet_distances(
     progress = progress or NoProgress()
     rng = np.random.default_rng(seed)
     values = np.empty(n_resamples)
+    wide = max(len(x1), len(x2)) <= x1.shape[1]
+    products = _Products(x1, x2) if wide else None
     for k in range(n_resamples):
         progress.raise_if_cancelled()
-        values[k] = _distance(x1, x2, draw_multiplicities(rng, len(x1)), draw_multiplicities(rng, len(x2)))
+        drawn1, drawn2 = draw_multiplicities(rng, len(x1)), draw_multiplicities(rng, len(x2))
+        values[k] = _distance(x1, x2, drawn1, drawn2) if products is None else products.distance(drawn1, drawn2)
     return values
 
 
@@ -73,6 +76,44 @@ def draw_multiplicities(rng: np.random.Generator, n: int) -> MultiplicitiesInt:
         drawn = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.int64)
         if np.count_nonzero(drawn) > 1:
             return drawn
+
+
+class _Products:
+    """Scalar products of all pairs of rows, taken once, from which the distance of any resample follows.
+
+    For more features than images this saves each resample its products of n1 x d and d x n2. The nuclear norm comes
+    from the eigenvalues of M M^T: four times faster than singular values and right to about n sqrt(machine epsilon)
+    of the largest, 1e-6 here, which is plenty for a spread and not enough for the value itself.
+
+    Args:
+        x1: (n1, d) features, n1 <= d.
+        x2: (n2, d) features, n2 <= d.
+    """
+
+    def __init__(self, x1: Features, x2: Features) -> None:
+        centre = (x1.mean(axis=0) + x2.mean(axis=0)) / 2  # near the origin, fewer digits cancel
+        self._x1, self._x2 = x1 - centre, x2 - centre
+        self._lengths1, self._lengths2 = ((x**2).sum(axis=1) for x in (self._x1, self._x2))
+        self._cross = self._x1 @ self._x2.T
+
+    def distance(self, drawn1: MultiplicitiesInt, drawn2: MultiplicitiesInt) -> float:
+        """The distance of the resample in which the rows occur this often."""
+        n1, n2 = int(drawn1.sum()), int(drawn2.sum())
+        mu1, mu2 = drawn1 @ self._x1 / n1, drawn2 @ self._x2 / n2
+        # tr(S) = n/(n-1) (mean |x|^2 - |mu|^2) for unbiased S.
+        trace1 = n1 / (n1 - 1) * (drawn1 @ self._lengths1 / n1 - mu1 @ mu1)
+        trace2 = n2 / (n2 - 1) * (drawn2 @ self._lengths2 / n2 - mu2 @ mu2)
+        kept1, kept2 = drawn1 > 0, drawn2 > 0
+        w1, w2 = drawn1[kept1], drawn2[kept2]
+        cross = self._cross[np.ix_(kept1, kept2)]
+        # (x - mu1).(y - mu2) for all pairs, from x.y alone: both means are weighted means of the rows.
+        of_rows, of_columns = cross @ w2 / n2, w1 @ cross / n1
+        centred = cross - of_rows[:, None] - of_columns + w1 @ of_rows / n1
+        m = np.sqrt(w1 / (n1 - 1))[:, None] * centred * np.sqrt(w2 / (n2 - 1))
+        m = m if len(m) <= m.shape[1] else m.T
+        nuclear_norm = np.sqrt(np.maximum(np.linalg.eigvalsh(m @ m.T), 0.0)).sum()
+        difference = mu1 - mu2
+        return max(float(difference @ difference + trace1 + trace2 - 2 * nuclear_norm), 0.0)
 
 
 def _distance(x1: Features, x2: Features, drawn1: MultiplicitiesInt | None, drawn2: MultiplicitiesInt | None) -> float:

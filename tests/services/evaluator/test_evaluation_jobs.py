@@ -1,5 +1,6 @@
 """The whole service over HTTP, with a real database, broker and object store; shards run in this process."""
 
+import dataclasses
 import io
 import json
 import threading
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from services.evaluator import evaluation_jobs
+from services.evaluator.weights.published import KNOWN
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
 from shared.jobs.runner import run_shard
 from shared.jobs.store import JobStore
@@ -223,6 +225,24 @@ def test_weights_are_listed_and_bad_ones_refused(client: httpx.Client) -> None:
     unknown = client.post("/weights/resnet", files={"file": ("x", b"x")})
     assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_weights")
     assert not any(item["installed"] for item in client.get("/weights").json()["items"])
+
+
+@pytest.mark.parametrize("name", ["inception", "vgg19", "keras-inception"])
+def test_weights_that_cannot_be_installed_are_named_and_nothing_is_stored(
+    client: httpx.Client, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    # The same entry with a small size and a source that nobody serves: the api runs in this process.
+    source = f"http://127.0.0.1:{free_port()}/weights"
+    monkeypatch.setitem(KNOWN, name, dataclasses.replace(KNOWN[name], size_bytes=100, url=source))
+    cut = client.post(f"/weights/{name}", files={"file": ("x", b"\x00" * 99)})
+    assert (cut.status_code, cut.json()["code"]) == (422, "weights_truncated")
+    other = client.post(f"/weights/{name}", files={"file": ("x", b"\x00" * 100)})
+    assert (other.status_code, other.json()["code"]) == (422, "weights_hash_wrong")
+    assert KNOWN[name].digest in other.json()["detail"]
+    alone = client.post(f"/weights/{name}")
+    assert (alone.status_code, alone.json()["code"]) == (503, "weights_source_unreachable")
+    assert f"synthmri weights install {name} --file" in alone.json()["detail"]
+    assert list(objects.list("weights/")) == []
 
 
 @pytest.mark.parametrize(

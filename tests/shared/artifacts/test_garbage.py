@@ -42,6 +42,23 @@ def test_only_what_nothing_names_is_removed(
         objects.get(f"artifacts/{unborn}/manifest.json")
 
 
+def test_features_live_as_long_as_their_image_and_their_weights(
+    database: Database, objects: ObjectStore, artifacts: ArtifactStore
+) -> None:
+    image, weights, lost = (objects.put_blob(name) for name in (b"image", b"weights", b"lost"))
+    objects.put("weights/inception.json", f'{{"sha256": "{weights}"}}'.encode())
+    draft = DraftArtifact("image_set", "raw", "scans", {"images": [{"name": "1.png", "sha256": image}]})
+    artifacts.create(draft, owner="team")
+    kept = f"features/{weights}/inception-1-16x16/{image}"
+    debris = [f"features/{weights}/inception-1-16x16/{lost}", f"features/{lost}/inception-1-16x16/{image}"]
+    for key in (kept, *debris):
+        objects.put(key, b"features")
+    assert collect_garbage(database, objects, artifacts) == 0  # everything is younger than a day
+    assert collect_garbage(database, objects, artifacts, min_age_s=-60.0) == 3
+    assert list(objects.list("features/")) == [kept]
+    assert not objects.has_blob(lost)
+
+
 def set_start(database: Database, from_now_s: float) -> None:
     """Move the start of all jobs, so that what is stored now is older or younger than they."""
     with database.writing() as session:

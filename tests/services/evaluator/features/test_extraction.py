@@ -8,6 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
+from torch.utils.data import Dataset
 
 from services.evaluator.features.extraction import (
     ClassifierExtractor,
@@ -16,8 +17,10 @@ from services.evaluator.features.extraction import (
     WeightsOfAnotherNetwork,
     extract_features,
 )
+from services.evaluator.metrics.frechet import frechet_distance
 from services.evaluator.metrics.inception_score import inception_score
 from services.evaluator.metrics.kernel_distance import kernel_distance, polynomial_kernel
+from services.evaluator.metrics.neighbours import neighbour_scores
 from services.evaluator.metrics.samples import TooFewImages
 from shared.progress import Cancelled, NoProgress
 from tests.services.evaluator.seeded_weights import inception_pth, inception_state
@@ -68,30 +71,40 @@ def test_another_batch_size_changes_rounding_only(weights: bytes, extractor: Inc
     assert extract(other, images).features == pytest.approx(expected, abs=2e-5 * float(np.abs(expected).max()))
 
 
+class Tensors(Dataset[torch.Tensor]):
+    """Images (n, 3, h, w) uint8 as torch-fidelity takes them."""
+
+    def __init__(self, images: NDArray[np.uint8]) -> None:
+        self.images = torch.from_numpy(images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self.images[index]
+
+
+def rgb(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.repeat(images[:, None], 3, axis=1)
+
+
 @pytest.mark.slow
 def test_equals_torch_fidelity_from_images_to_scores(tmp_path: Path, extractor: InceptionExtractor) -> None:
     import torch_fidelity
-    from torch.utils.data import Dataset
-
-    class Tensors(Dataset[torch.Tensor]):
-        def __init__(self, images: NDArray[np.uint8]) -> None:
-            self.images = torch.from_numpy(images).unsqueeze(1).expand(-1, 3, -1, -1)
-
-        def __len__(self) -> int:
-            return len(self.images)
-
-        def __getitem__(self, index: int) -> torch.Tensor:
-            return self.images[index]
+    from torch_fidelity.metric_kid import kid_features_to_metric
 
     path = tmp_path / "seeded.pth"
     path.write_bytes(inception_pth())
     generated, reference = blobs(6, seed=1), blobs(8, seed=2)
     expected = torch_fidelity.calculate_metrics(
-        input1=Tensors(generated),
-        input2=Tensors(reference),
+        input1=Tensors(rgb(generated)),
+        input2=Tensors(rgb(reference)),
         feature_extractor_weights_path=str(path),
+        fid=True,
         kid=True,
         isc=True,
+        prc=True,
+        feature_extractor="inception-v3-compat",
         kid_subset_size=5,
         kid_subsets=4,
         isc_splits=2,
@@ -102,12 +115,71 @@ def test_equals_torch_fidelity_from_images_to_scores(tmp_path: Path, extractor: 
         save_cpu_ram=True,
     )
     ours = extract(extractor, generated), extract(extractor, reference)
-    kid = kernel_distance(ours[0].features, ours[1].features, subset_size=5, n_subsets=4, seed=2020)
+    x, y = (side.features.astype(np.float64) for side in ours)
+    kid = kernel_distance(x, y, subset_size=5, n_subsets=4, seed=2020)
     score = inception_score(ours[0].probabilities, n_splits=2, seed=2020)
+    neighbours = neighbour_scores(x, y)
+    # torch-fidelity sums the roots of 2,048 eigenvalues of a product of rank 5; the 2,043 that should be 0 are noise
+    # of 1e-16 whose roots are not small. Where no eigenvalue is 0 the two agree to 1e-6: see the next test.
+    assert frechet_distance(x, y) == pytest.approx(expected["frechet_inception_distance"], rel=5e-5)
+    assert score.split_mean == pytest.approx(expected["inception_score_mean"], rel=1e-6)
+    assert neighbours.precision == pytest.approx(expected["precision"], rel=1e-6)
+    assert neighbours.recall == pytest.approx(expected["recall"], rel=1e-6)
     # torch-fidelity sums kernels in float32 and takes differences of those sums: off by some ulp of the largest kernel.
-    ulp = float(np.finfo(np.float32).eps * polynomial_kernel(ours[1].features, ours[1].features).max())
-    assert kid.subset_mean == pytest.approx(expected["kernel_inception_distance_mean"], abs=8 * ulp)
-    assert score.split_mean == pytest.approx(expected["inception_score_mean"], rel=1e-5)
+    ulp = float(np.finfo(np.float32).eps * polynomial_kernel(y, y).max())
+    assert kid.subset_mean == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-6, abs=8 * ulp)
+    # The same features in float64 take that rounding away.
+    exact = kid_features_to_metric(
+        torch.from_numpy(x), torch.from_numpy(y), kid_subsets=4, kid_subset_size=5, rng_seed=2020, verbose=False
+    )
+    assert kid.subset_mean == pytest.approx(exact["kernel_inception_distance_mean"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_the_distance_equals_torch_fidelity_where_its_root_is_stable(tmp_path: Path) -> None:
+    import torch_fidelity
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    # Inception's first pooled layer has 64 features, fewer than there are images, so that covariances have full rank.
+    path = tmp_path / "seeded.pth"
+    path.write_bytes(inception_pth())
+    rng = np.random.default_rng(0)
+    sides = [rng.integers(0, 256, (n, 3, 24, 24), dtype=np.uint8) for n in (70, 75)]
+    sides[0] //= 2
+    network = FeatureExtractorInceptionV3("inception-v3-compat", ["64"], feature_extractor_weights_path=str(path))
+    with torch.inference_mode():
+        features = [torch.cat([network(part)[0] for part in torch.from_numpy(side).split(5)]) for side in sides]
+    expected = torch_fidelity.calculate_metrics(
+        input1=Tensors(sides[0]),
+        input2=Tensors(sides[1]),
+        feature_extractor_weights_path=str(path),
+        fid=True,
+        feature_layer_fid="64",
+        batch_size=5,
+        cuda=False,
+        verbose=False,
+        cache=False,
+        save_cpu_ram=True,
+    )["frechet_inception_distance"]
+    assert frechet_distance(*(side.numpy() for side in features)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_the_distance_does_not_depend_on_the_batch_size(
+    weights: bytes, extractor: InceptionExtractor, batch_size: int
+) -> None:
+    other = InceptionExtractor(weights, sha256="seeded", device="cpu", batch_size=batch_size)
+    generated, reference = blobs(3, seed=1), blobs(4, seed=2)
+
+    def distance(chosen: InceptionExtractor) -> float:
+        return frechet_distance(*(extract(chosen, images).features for images in (generated, reference)))
+
+    # Statistics are float64, so that only float32 features move: 2e-5 of an activation, as above, and differences of
+    # activations are about a tenth of them.
+    assert distance(other) == pytest.approx(distance(extractor), rel=4e-4)
+    # In batches of one shape nothing moves: the same to the last bit.
+    assert distance(other) == distance(other)
 
 
 def test_other_weights_are_refused() -> None:

@@ -122,6 +122,15 @@ def test_a_resample_is_the_distance_of_the_repeated_rows() -> None:
     assert resampled_frechet_distances(x, y, n_resamples=1, seed=7)[0] == pytest.approx(expected, rel=1e-10)
 
 
+def test_a_resample_of_fewer_images_than_features_is_too() -> None:
+    # Here it comes from products of pairs of rows and eigenvalues: right to 1e-6.
+    x, y = draw(40, 90, seed=1) * 3 + 20, draw(60, 90, seed=2, shift=20.5)
+    rng = np.random.default_rng(7)
+    drawn = [draw_multiplicities(rng, 40), draw_multiplicities(rng, 60)]
+    expected = frechet_distance(np.repeat(x, drawn[0], axis=0), np.repeat(y, drawn[1], axis=0))
+    assert resampled_frechet_distances(x, y, n_resamples=1, seed=7)[0] == pytest.approx(expected, rel=1e-6)
+
+
 def test_resamples_do_not_depend_on_how_many_are_drawn() -> None:
     x, y = draw(40, 12, seed=1), draw(30, 12, seed=2)
     few, many = (resampled_frechet_distances(x, y, n_resamples=n, seed=3) for n in (2, 5))
@@ -149,6 +158,14 @@ def test_six_hundred_against_867_images_take_under_half_a_second_of_two_cores() 
         frechet_distance(x, y)
         seconds.append(time.process_time() - started)
     assert min(seconds) < 2 * 0.5
+
+
+def test_two_hundred_resamples_take_under_half_a_minute_of_two_cores() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(600, 2048)), rng.normal(size=(867, 2048))
+    started = time.process_time()
+    resampled_frechet_distances(x, y, n_resamples=20, seed=0)
+    assert 10 * (time.process_time() - started) < 2 * 30
 
 
 def test_refusals() -> None:
