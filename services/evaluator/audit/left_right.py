@@ -21,8 +21,9 @@ from services.evaluator.audit.effect_sizes import wilson_interval
 from services.evaluator.audit.registration import shrink
 
 N_DIRECTIONS: Final = 12
-ALIKE: Final = 0.93
-"""Correlation at 32 x 32 pixels from which two images are kept together, so that none is judged by its own copy."""
+ALIKE: Final = 0.88
+"""Correlation at 32 x 32 pixels from which two images are kept together, so that none is judged by its own copy or by
+the next slice of its patient."""
 
 DECISIVE_Z: Final = 4.0
 """Standard errors of the mean score from 0 that count as proof; by chance alone one set in 16,000 gets there."""
@@ -30,6 +31,11 @@ DECISIVE_Z: Final = 4.0
 DECISIVE_DIFFERENCE_Z: Final = 3.0
 """The same for the difference to the reference's own mean score, where images lean to the mirrored side. Real sets
 hold mirrored slices of one patient, so that fresh real images may lean there too."""
+
+LEANS_TOO: Final = (
+    "Fresh real images lean the same way, as where they are mirrored slices of reference images, so by itself this is "
+    "weaker evidence."
+)
 
 FEWEST: Final = 20
 """Fewest images of a side from which a rule is learnt or judged."""
