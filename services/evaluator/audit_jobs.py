@@ -16,6 +16,7 @@ from services.evaluator.audit.sides import (
     warn_of_kinds,
     warn_of_sides,
 )
+from services.evaluator.audit.small_network import N_UPDATES
 from services.evaluator.requests import Check
 from services.evaluator.sources import StepProgress, get_json, load_images, open_sides, put_json, warn_of_training_set
 from shared.artifacts.store import DraftArtifact, get_artifacts
@@ -30,7 +31,8 @@ N_SEEDS: Final = 3
 """Trainings on each kind of images, which differ in their seed."""
 _PASSES: Final = {Check.MEMORISATION: 6, Check.SHORTCUTS: 4, Check.DIVERSITY: 2}
 """What a check costs, in readings of all images; only their proportions matter, for the forecast of the end."""
-_TRAINING_PASSES: Final = 8
+_PASSES_PER_UPDATE: Final = 32
+"""What an update of a training costs: it looks at 64 images, each for about half as long as reading one takes."""
 
 
 def start_audit(caller: Caller, request: dict[str, Any]) -> Accepted:
@@ -62,9 +64,16 @@ def start_audit(caller: Caller, request: dict[str, Any]) -> Accepted:
         if not checks:
             raise UsefulnessNotMeasurable(f"{refusal} Nothing else was asked for.")
     # What is decided here holds for all shards, whatever people change in the meantime.
-    resolved = {**request, "checks": checks, "classes": list(sides), "size_px": list(size_px), "warnings": warnings}
+    resolved = {
+        **request,
+        "updates": request["updates"] or N_UPDATES,
+        "checks": checks,
+        "classes": list(sides),
+        "size_px": list(size_px),
+        "warnings": warnings,
+    }
     shards = _cut_shards(list(sides), checks)
-    total = sum(_weigh(shard, sides, checks) for shard in shards)
+    total = sum(_weigh(shard, sides, resolved) for shard in shards)
     return submit(caller, "audit", resolved, shards=shards, total=total, unit="image pass")
 
 
@@ -92,17 +101,12 @@ def _cut_shards(classes: Sequence[str], checks: Sequence[Check]) -> list[dict[st
     ]
 
 
-def _weigh(shard: dict[str, Any], sides: dict[str, Sides], checks: Sequence[Check]) -> int:
+def _weigh(shard: dict[str, Any], sides: dict[str, Sides], request: dict[str, Any]) -> int:
     """Units of a shard: readings of an image, or what takes about as long."""
     if shard["part"] == "class":
-        return sides[shard["class"]].n_images * (1 + sum(_PASSES.get(check, 0) for check in checks))
-    n_test = sum(len(side.baseline) for side in sides.values())
-    return n_test + _n_training(sides) * (1 + _TRAINING_PASSES)
-
-
-def _n_training(sides: dict[str, Sides]) -> int:
-    """Images in one training, at most."""
-    return sum(len(side.synthetic) for side in sides.values())
+        return sides[shard["class"]].n_images * (1 + sum(_PASSES.get(check, 0) for check in request["checks"]))
+    n_read = sum(len(side.synthetic) + len(side.baseline) for side in sides.values())
+    return n_read + request["updates"] * _PASSES_PER_UPDATE
 
 
 def audit_part(execution: Execution) -> dict[str, Any]:
@@ -184,8 +188,9 @@ def _train_once(execution: Execution, sides: dict[str, Sides]) -> dict[str, Any]
     for images in (training, testing):
         loaded.append(_load_small(execution, images, done))
         done += len(images)
-    step = StepProgress(execution.progress, done, _n_training(sides) * (1 + _TRAINING_PASSES) - len(training))
-    run = train_and_test(*loaded[0], *loaded[1], seed=seed, progress=step)
+    # Fewer images than the weight counts are read where there are fewer real ones.
+    step = StepProgress(execution.progress, done, _weigh(spec, sides, request) - done)
+    run = train_and_test(*loaded[0], *loaded[1], seed=seed, progress=step, n_updates=request["updates"])
     return {"run": put_json(execution, {**spec, **run, "seed": seed, "missing": missing})}
 
 
@@ -225,7 +230,9 @@ def finish_audit(execution: Execution) -> list[DraftArtifact]:
     execution.progress.raise_if_cancelled()
     nearest = {name: found["memorisation"].pop("nearest") for name, found in classes.items() if "memorisation" in found}
     report = {
-        **{key: request[key] for key in ("synthetic", "real", "class", "split", "checks", "seed", "size_px")},
+        **{
+            key: request[key] for key in ("synthetic", "real", "class", "split", "checks", "updates", "seed", "size_px")
+        },
         "findings": findings,
         "classes": classes,
         "usefulness": usefulness,

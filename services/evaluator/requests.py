@@ -48,6 +48,13 @@ class AuditRequest(BaseModel):
         "synthetic images and tested on real ones, beside one trained on as many real images.",
         examples=[["memorisation", "shortcuts"]],
     )
+    updates: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Updates of each of the six trainings of `usefulness`; 1400 if left out, a minute or two each on "
+        "two cores. Fewer are quicker and say less.",
+    )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Of every random draw; same seed, same report.")
     name: Name | None = Field(default=None, description="What to call the report.")
 

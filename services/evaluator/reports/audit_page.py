@@ -107,4 +107,5 @@ def _list(heading: str, sentences: Sequence[str]) -> str:
 
 def _measured_at(report: Mapping[str, Any]) -> str:
     width, height = report["size_px"]
-    return f"Images at {width} x {height} px, gray, 8 bit. Seed {report['seed']}."
+    trained = f" {report['updates']:,} updates in each training." if report["usefulness"] else ""
+    return f"Images at {width} x {height} px, gray, 8 bit. Seed {report['seed']}.{trained}"

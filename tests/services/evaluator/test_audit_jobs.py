@@ -121,7 +121,7 @@ def test_the_same_request_gives_the_same_report(
 def test_usefulness_trains_on_both_kinds_with_three_seeds(
     client: httpx.Client, jobs: JobStore, artifacts: ArtifactStore, objects: ObjectStore, sets: dict[str, str]
 ) -> None:
-    job = start(client, {**sets, "checks": ["usefulness"]})
+    job = start(client, {**sets, "checks": ["usefulness"], "updates": 3})
     assert len(jobs.queued_shards(job["id"])) == 6
     done = work(jobs, job)
     assert done["status"] == "succeeded", done["error"]
@@ -148,6 +148,7 @@ def test_usefulness_trains_on_both_kinds_with_three_seeds(
         ({"checks": ["memorisation", "memorisation"]}, 422, "invalid_request"),
         ({"checks": ["beauty"]}, 422, "invalid_request"),
         ({"checks": ["usefulness"], "class": "glioma"}, 422, "usefulness_not_measurable"),
+        ({"updates": 0}, 422, "invalid_request"),
         ({"seed": -1}, 422, "invalid_request"),
         ({"name": "a\x00b"}, 422, "invalid_request"),
         ({"synthetic": "../set"}, 422, "invalid_request"),

@@ -79,6 +79,7 @@ def make_report() -> dict[str, Any]:
         "class": None,
         "split": "Training",
         "checks": ["memorisation", "shortcuts", "diversity", "usefulness"],
+        "updates": 1400,
         "seed": 3,
         "size_px": [64, 48],
         "findings": [
