@@ -94,7 +94,10 @@ def _say_mirrored(names: list[str], classes: Classes) -> str:
     seen = {c: percent(f["reference"]["share_mirrored"]) for c, f in found.items() if f["reference"]}
     fresh = {c: percent(f["baseline"]["share_mirrored"]) for c, f in found.items() if f["baseline"]}
     subject = f"{name_classes(names, list(classes))} {'is' if len(names) == 1 else 'are'}"
-    text = f"{subject} mirrored left to right: a rule that tells reference images from their mirror images takes {mine} of the synthetic images for mirrored"
+    text = (
+        f"{subject} mirrored left to right: a rule that tells reference images from their mirror images takes {mine} of "
+        "the synthetic images for mirrored"
+    )
     text += f", against {list_by_class(seen)} of reference images it was not shown" if seen else ""
     text += f" and {list_by_class(fresh)} of fresh real images." if fresh else "."
     weak = [c for c, f in found.items() if f["baseline"] and f["baseline"]["low"] > 0.5]

@@ -135,14 +135,16 @@ def _find_in_usefulness(usefulness: dict[str, Any]) -> list[Finding]:
     low, high = mine["interval"]
     sentence = (
         f"A small network trained on {mine['n_train']:,} synthetic images tells the class of "
-        f"{percent(mine['accuracy'])} of {mine['n_test']:,} real images right (95 % interval {percent(low)} to {percent(high)})"
+        f"{percent(mine['accuracy'])} of {mine['n_test']:,} real images right "
+        f"(95 % interval {percent(low)} to {percent(high)})"
     )
     severity = "fine"
     if real and gap:
         points, (least, most) = 100 * gap["accuracy"], (100 * end for end in gap["interval"])
         sentence += (
             f"; trained on {real['n_train']:,} real images, {percent(real['accuracy'])} "
-            f"({percent(real['interval'][0])} to {percent(real['interval'][1])}). The difference is {points:.1f} percentage points ({least:.1f} to "
+            f"({percent(real['interval'][0])} to {percent(real['interval'][1])}). "
+            f"The difference is {points:.1f} percentage points ({least:.1f} to "
             f"{most:.1f})"
         )
         severity = "problem" if least > 100 * _LARGE_LOSS else "notice" if least > 0 else "fine"

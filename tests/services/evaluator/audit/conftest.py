@@ -1,7 +1,8 @@
 """The study's images as an audit sees them: prepared from the raw set in memory, nothing is kept on disk."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,8 @@ def study_prepared(data_dir: Path) -> StudyImages:
     with (reference / "planes_sample.csv").open() as file:
         labels = {row["image_id"]: row["plane"] for row in csv.DictReader(file)}
     with on_one_core():
-        prepared = [prepare(row, data_dir / "brain-tumor-mri") for row in rows]
+        with ThreadPoolExecutor(2) as pool:
+            prepared = list(pool.map(lambda row: prepare(row, data_dir / "brain-tumor-mri"), rows))
         training = [k for k, row in enumerate(rows) if row["split"] == "Training"]
         features = np.array([plane_features(prepared[k][0]) for k in training])
         known = {at: labels[name] for at, k in enumerate(training) if (name := rows[k]["image_id"]) in labels}
@@ -112,8 +114,3 @@ def draw_heads(n: int, seed: int, size_px: int = 64) -> NDArray[np.uint8]:
             radius = rng.uniform(0.02, 0.08)
             image += inside * rng.uniform(-60, 110) * np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / radius**2)
     return np.clip(images + rng.normal(0, 3, images.shape), 0, 255).astype(np.uint8)
-
-
-@pytest.fixture
-def heads() -> Callable[..., NDArray[np.uint8]]:
-    return draw_heads
