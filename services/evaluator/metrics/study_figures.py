@@ -111,20 +111,26 @@ def mean_over_classes(studies: Sequence[dict[str, Any]]) -> dict[str, Any]:
         mean = {key: same[0][key] for key in ("metric", "label", "better", "network", "comparable", "available")}
         mean |= {key: same[0][key] for key in ("why", "command") if key in same[0]}
         mean |= {key: sum(entry[key] for entry in same) for key in ("n_synthetic", "n_real")}
-        mean |= {"label": f"{mean['label']}, mean over {len(same)} classes", "interval": None, "real": None}
+        mean |= {"label": f"{mean['label']}, mean over {len(same)} classes", "real": None}
         mean |= _means(same)
         if all(entry["real"] for entry in same):
             beside = [entry["real"] for entry in same]
             sizes = [sum(column) for column in zip(*(entry["n"] for entry in beside), strict=True)]
-            mean["real"] = {**_means(beside), "interval": None, "what": beside[0]["what"], "n": sizes}
+            mean["real"] = {**_means(beside), "what": beside[0]["what"], "n": sizes}
         entries.append(mean)
     return {"mark": NOT_COMPARABLE, "entries": entries}
 
 
-def _means(entries: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+def _means(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The means of one figure's values with an interval: the classes' images are others, so that errors add squared."""
     known = [key for key in ("value", "true_value") if key in entries[0]]
     values = {key: [entry[key] for entry in entries] for key in known}
-    return {key: None if None in column else float(np.mean(column)) for key, column in values.items()}
+    means: dict[str, Any] = {key: None if None in column else float(np.mean(column)) for key, column in values.items()}
+    if any(entry["interval"] is None for entry in entries):
+        return {**means, "interval": None}
+    arms = {end: math.hypot(*(entry["interval"][end] - entry["value"] for entry in entries)) for end in ("low", "high")}
+    low, high = means["value"] - arms["low"] / len(entries), means["value"] + arms["high"] / len(entries)
+    return {**means, "interval": {"low": low, "high": high, "method": "the classes' intervals, as independent errors"}}
 
 
 def _distance_head() -> dict[str, Any]:

@@ -112,5 +112,9 @@ def test_the_mean_over_classes_is_the_studys_summary() -> None:
     mean = mean_over_classes(studies)["entries"]
     values = [study["entries"][0]["value"] for study in studies]
     assert mean[0]["value"] == pytest.approx(np.mean(values))
+    # Errors of independent classes: the mean of two has half the root of their summed squares.
+    arms = [study["entries"][0]["interval"]["high"] - study["entries"][0]["value"] for study in studies]
+    assert mean[0]["interval"]["high"] - mean[0]["value"] == pytest.approx(np.hypot(*arms) / 2)
+    assert mean[0]["interval"]["low"] < mean[0]["value"]
     assert (mean[0]["n_synthetic"], mean[0]["real"]["n"]) == (43, [60])
     assert (mean[1]["value"], mean[1]["available"]) == (None, False)

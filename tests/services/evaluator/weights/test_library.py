@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,13 +26,16 @@ from tests.support.servers import free_port
 
 def test_sources_are_those_of_the_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    from keras.src.applications import vgg19
+    from keras.src.applications import inception_v3, vgg19
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
     inception = KNOWN["inception"]
     assert inception.url == URL_INCEPTION_V3
     assert inception.url.endswith(f"-{inception.digest[:8]}.pth")
     assert KNOWN["vgg19"].url == vgg19.WEIGHTS_PATH_NO_TOP
+    assert KNOWN["keras-inception"].url == inception_v3.WEIGHTS_PATH
+    assert KNOWN["keras-inception"].digest in inspect.getsource(inception_v3)
+    assert KNOWN["vgg19"].digest in inspect.getsource(vgg19)
     assert all(weights.url.endswith("/" + weights.file_name) for weights in KNOWN.values())
 
 
@@ -45,7 +49,7 @@ def test_missing_weights_name_the_command(objects: ObjectStore) -> None:
     with pytest.raises(WeightsNotInstalled, match=r"synthmri weights install inception \[--file ") as caught:
         library_weights.load_weights(objects, "inception")
     assert caught.value.status == 409
-    assert [item["installed"] for item in library_weights.list_weights(objects)] == [False, False]
+    assert [item["installed"] for item in library_weights.list_weights(objects)] == [False] * 3
 
 
 @pytest.mark.services
