@@ -18,7 +18,7 @@ def evaluate(
     ctx: typer.Context,
     synthetic: str,
     real: str,
-    metric: Annotated[list[str] | None, typer.Option(help="fid, kid or is; repeat for several.")] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="fid, kid, is, precision, ...; repeat for several.")] = None,
     features: Annotated[str | None, typer.Option(help="inception or classifier.")] = None,
     field: Fields = None,
     wait: Wait = True,

@@ -9,12 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
-from services.evaluator.features.reading import READABLE, ImageUnreadable
+from services.evaluator.features.reading import GRAY_TOLERANCE, READABLE, ColourImages, ImageUnreadable
 from services.evaluator.metrics.samples import TooFewImages
 from shared.errors import InvalidInput
-
-GRAY_TOLERANCE: Final = 16
-"""Gray levels by which the channels of a pixel may differ before an image counts as a colour image."""
 
 _SUBSAMPLING: Final = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}  # what Pillow's get_sampling answers
 
@@ -31,10 +28,6 @@ _LUMINANCE: Final = np.array(
         [72, 92, 95, 98, 112, 100, 103, 99],
     ]
 )
-
-
-class ColourImages(InvalidInput):
-    """An image has colours, which an audit of gray images would lose."""
 
 
 class ConstantImages(InvalidInput):
