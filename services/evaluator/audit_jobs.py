@@ -106,7 +106,7 @@ def _weigh(shard: dict[str, Any], sides: dict[str, Sides], request: dict[str, An
     if shard["part"] == "class":
         return sides[shard["class"]].n_images * (1 + sum(_PASSES.get(check, 0) for check in request["checks"]))
     n_read = sum(len(side.synthetic) + len(side.baseline) for side in sides.values())
-    return n_read + request["updates"] * _PASSES_PER_UPDATE
+    return n_read + int(request["updates"]) * _PASSES_PER_UPDATE
 
 
 def audit_part(execution: Execution) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from services.evaluator.reports.evaluation import format_number
 
 MARKS: Final = {"problem": "Problem", "notice": "Notice", "fine": "Fine"}
 _SHOWN_COPIES: Final = 200
+_SHOWN_GROUPS, _SHOWN_NAMES = 20, 6
 _ALT: Final = {
     "chart.png": "The audit at a glance: cues by class, the detector and usefulness",
     "spectra.png": "Power spectra of synthetic and real images, by class",
@@ -142,7 +143,45 @@ def show_diversity(classes: Mapping[str, Mapping[str, Any]], pictures: Mapping[s
     picture = show_figure("embedding.png", pictures)
     if not found:
         return f"<h2>Map of the images</h2>{picture}" if picture else ""
-    return "<h2>Diversity</h2>" + _facts_table(found) + picture
+    facts = [_diversity_facts(part) for part in found.values()]
+    rows = [
+        [fact, *(part.get(fact, "–") for part in facts)] for fact in dict.fromkeys(f for part in facts for f in part)
+    ]
+    reasons = sorted({part["planes_reason"] for part in found.values() if part.get("planes_reason")})
+    notes = "".join(f"<p>{html.escape(reason)}</p>" for reason in reasons)
+    return "<h2>Diversity</h2>" + _table(("", *found), rows) + notes + _repeats(found) + picture
+
+
+def _diversity_facts(found: Mapping[str, Any]) -> dict[str, str]:
+    """What is said of one class, by what it is."""
+    repeats, planes, coverage = found["duplicates"], found["planes"], found["coverage"]
+    facts = {"images that repeat another": f"{repeats['n_images']:,} in {repeats['n_groups']:,} groups"}
+    if planes:
+        for plane in planes["reference"]:
+            sides = [planes[side][plane] for side in ("synthetic", "reference", "baseline") if planes[side]]
+            facts[f"{plane}: synthetic / real / fresh real"] = " / ".join(map(_share, sides))
+        if planes["accuracy"]:
+            facts["planes told right, of real images"] = _share(planes["accuracy"]["share"])
+    if coverage:
+        facts["coverage of the real images"] = _share(coverage["synthetic"])
+        if coverage["baseline"] is not None:
+            what = "coverage by equally many images: synthetic / fresh real"
+            facts[what] = f"{_share(coverage['synthetic_of_as_many'])} / {_share(coverage['baseline'])}"
+    return facts
+
+
+def _repeats(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The groups of images that repeat each other, the first of each class."""
+    rows = [
+        [
+            name,
+            ", ".join(group[:_SHOWN_NAMES])
+            + (f" and {len(group) - _SHOWN_NAMES} more" if len(group) > _SHOWN_NAMES else ""),
+        ]
+        for name, part in found.items()
+        for group in part["duplicates"]["groups"][:_SHOWN_GROUPS]
+    ]
+    return f"<h3>Images that repeat each other</h3>{_table(('class', 'images'), rows)}" if rows else ""
 
 
 def show_usefulness(usefulness: Mapping[str, Any] | None) -> str:
@@ -175,30 +214,6 @@ def _percent(entry: Mapping[str, Any]) -> str:
 
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.0f} %"
-
-
-def _facts_table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """A row per fact and a column per class, of what can be said in a number or a word."""
-    leaves = {name: dict(_leaves(part)) for name, part in found.items()}
-    facts = list(dict.fromkeys(fact for part in leaves.values() for fact in part))
-    rows = [[fact, *(_cell(leaves[name].get(fact)) for name in found)] for fact in facts]
-    return _table(("", *found), rows)
-
-
-def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        return [leaf for key, item in value.items() for leaf in _leaves(item, f"{path}: {key}" if path else str(key))]
-    return [] if isinstance(value, list) else [(path.replace("_", " "), value)]
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return format_number(value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

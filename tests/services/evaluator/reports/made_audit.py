@@ -49,6 +49,8 @@ def make_report() -> dict[str, Any]:
                 "reason": "Fewer than 20 images.",
                 "auc_of_baseline": None,
             }
+        shares = {"axial": 0.5, "coronal": 0.25, "sagittal": 0.25}
+        planes = {**dict.fromkeys(("synthetic", "reference"), shares), "baseline": None, "accuracy": {"share": 0.97}}
         return {
             "n_synthetic": 10,
             "n_reference": 12,
@@ -68,7 +70,12 @@ def make_report() -> dict[str, Any]:
                 },
                 "detector": detector,
             },
-            "diversity": {"near_duplicates": {"n_groups": 0, "groups": []}, "planes": None},
+            "diversity": {
+                "duplicates": {"n": 10, "n_groups": 1, "n_images": 2, "n_surplus": 1, "groups": [[EVIL, "b.png"]]},
+                "planes": planes if full else None,
+                "planes_reason": None if full else "The planes are not known.",
+                "coverage": {"synthetic": 0.4, "synthetic_of_as_many": 0.35, "baseline": 0.8 if full else None},
+            },
         }
 
     trained = {"n_train": 20, "n_test": 8, "recall": {"glioma": 0.5, "notumor": 0.9}}

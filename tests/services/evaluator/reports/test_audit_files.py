@@ -54,6 +54,10 @@ def test_the_page_shows_findings_first_and_runs_nothing() -> None:
         "20.0 %",
         "Fewer than 20 images.",
         "AUC 0.990",
+        "2 in 1 groups",
+        "50 % / 50 %",
+        "35 % / 80 %",
+        "97 %",
         "64 x 48 px",
         "mirrored",
     ):
