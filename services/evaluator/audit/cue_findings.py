@@ -95,8 +95,8 @@ def _say_mirrored(names: list[str], classes: Classes) -> str:
     fresh = {c: percent(f["baseline"]["share_mirrored"]) for c, f in found.items() if f["baseline"]}
     subject = f"{name_classes(names, list(classes))} {'is' if len(names) == 1 else 'are'}"
     text = (
-        f"{subject} mirrored left to right: a rule that tells reference images from their mirror images takes {mine} of "
-        "the synthetic images for mirrored"
+        f"{subject} mirrored left to right: a rule that tells reference images from their mirror images takes {mine} "
+        "of the synthetic images for mirrored"
     )
     text += f", against {list_by_class(seen)} of reference images it was not shown" if seen else ""
     text += f" and {list_by_class(fresh)} of fresh real images." if fresh else "."

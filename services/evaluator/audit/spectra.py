@@ -12,6 +12,7 @@ HALF_NYQUIST: Final = 0.25
 NYQUIST: Final = 0.5
 _PLATEAU: Final = (0.03, 0.12)
 _LEAST_STEP: Final = 0.7  # decades: a factor of five
+_INTERPOLATION_LOSS: Final = 0.6  # decades: linear and cubic interpolation halve amplitudes at the old Nyquist
 _SMOOTHING_RINGS: Final = 5
 _FEWEST_RINGS: Final = 32
 
@@ -78,8 +79,9 @@ def find_cut_off(
     """The frequency at which the synthetic images' power falls behind the reference's, as after an enlargement.
 
     An image enlarged to r times its size has no detail above 1/(2r) cycles per pixel. The ratio of both spectra, in
-    decades, then steps down there; the step counts where it is a factor of five or more, and lies where half of it is
-    done. Re-encoding as JPEG fills the lost range with a little noise, so the power need not stay lost.
+    decades, then steps down there; the step counts where it is a factor of five or more. It lies where half of it is
+    done, or where a quarter of the power is left, which is what interpolation leaves at the old image's Nyquist.
+    Re-encoding as JPEG fills the lost range with a little noise, so the power need not stay lost.
 
     Args:
         frequencies: (b,) cycles per pixel.
@@ -98,6 +100,6 @@ def find_cut_off(
     lowest = int(np.argmin(np.where(frequencies > _PLATEAU[1], smooth, np.inf)))
     if plateau - smooth[lowest] < _LEAST_STEP:
         return None
-    half = (plateau + smooth[lowest]) / 2
+    half = plateau - min((plateau - smooth[lowest]) / 2, _INTERPOLATION_LOSS)
     above = np.flatnonzero(smooth[:lowest] > half)
     return float(frequencies[above[-1] + 1]) if len(above) else None

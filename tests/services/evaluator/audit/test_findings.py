@@ -1,0 +1,66 @@
+import copy
+
+import pytest
+
+from services.evaluator.audit.diversity import measure_diversity
+from services.evaluator.audit.findings import list_findings
+from services.evaluator.audit.memorisation import find_copies
+from services.evaluator.audit.shortcuts import measure_shortcuts
+from services.evaluator.audit.wording import name_classes, percent
+from tests.services.evaluator.audit.conftest import draw_heads, make_images
+
+
+@pytest.fixture(scope="module")
+def mirrored_class() -> dict:
+    reference = make_images(draw_heads(80, 1), "real")
+    images = draw_heads(30, 2)[:, :, ::-1].copy()
+    images[4] = reference.images_u8[9]
+    synthetic = make_images(images, "syn")
+    return {
+        "memorisation": find_copies(synthetic, reference, None),
+        "shortcuts": measure_shortcuts(synthetic, reference, None),
+        "diversity": measure_diversity(synthetic, reference, None),
+    }
+
+
+def test_what_all_classes_share_is_said_once_and_worst_comes_first(mirrored_class: dict) -> None:
+    both = {"glioma": mirrored_class, "notumor": copy.deepcopy(mirrored_class)}
+    findings = list_findings(both, None)
+    mirrored = [f for f in findings if "mirrored left to right" in f["sentence"]]
+    assert len(mirrored) == 1
+    assert mirrored[0]["class"] is None
+    assert mirrored[0]["sentence"].startswith("Both classes are mirrored left to right")
+    order = ["problem", "notice", "fine"]
+    severities = [order.index(f["severity"]) for f in findings]
+    assert severities == sorted(severities)
+    copies = [f for f in findings if f["check"] == "memorisation"]
+    assert {f["class"] for f in copies} == {"glioma", "notumor"}
+    assert all("syn_4.png is real_9.png" in f["sentence"] for f in copies)
+    assert all(f["sentence"].endswith(".") for f in findings)
+
+
+def test_checks_that_were_not_made_are_not_spoken_of(mirrored_class: dict) -> None:
+    assert list_findings({}, None) == []
+    assert {f["check"] for f in list_findings({"glioma": {"memorisation": mirrored_class["memorisation"]}}, None)} == {
+        "memorisation"
+    }
+
+
+def test_usefulness_is_a_problem_where_the_loss_is_beyond_chance() -> None:
+    side = {"accuracy": 0.7, "interval": [0.66, 0.74], "n_train": 2400, "n_test": 1024}
+    real = side | {"accuracy": 0.95, "interval": [0.94, 0.96]}
+    summary = {"synthetic": side, "real": real, "difference": {"accuracy": 0.25, "interval": [0.22, 0.28]}}
+    (finding,) = list_findings({}, summary)
+    assert finding["severity"] == "problem"
+    assert "70 % of 1,024 real images" in finding["sentence"]
+    assert "25.0 percentage points (22.0 to 28.0)" in finding["sentence"]
+    (finding,) = list_findings({}, summary | {"difference": {"accuracy": 0.01, "interval": [-0.02, 0.04]}})
+    assert finding["severity"] == "fine"
+    (finding,) = list_findings({}, {"synthetic": side, "real": None, "difference": None})
+    assert finding["sentence"].endswith("66 % to 74 %).")
+
+
+def test_words() -> None:
+    assert name_classes(["a", "b", "c", "d"], ["a", "b", "c", "d"]) == "All four classes"
+    assert name_classes(["a"], ["a", "b"]) == "The class a"
+    assert [percent(share) for share in (0, 0.003, 0.5, 0.997, 1)] == ["0 %", "0.3 %", "50 %", "99.7 %", "100 %"]
