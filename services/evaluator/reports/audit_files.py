@@ -7,7 +7,7 @@ from services.evaluator.reports.audit_chart import draw_chart
 from services.evaluator.reports.audit_page import render_page
 from services.evaluator.reports.audit_pictures import draw_spectra
 from services.evaluator.reports.audit_table import render_copies, render_pairs, render_table
-from services.evaluator.reports.embedding import THUMBNAIL_PX, PointGroup, draw_embedding, unpack_thumbnails
+from services.evaluator.reports.embedding import PER_GROUP, THUMBNAIL_PX, PointGroup, draw_embedding, unpack_thumbnails
 
 
 def write_files(
@@ -52,4 +52,5 @@ def draw_map(points: Mapping[str, bytes], split: str, seed: int) -> bytes:
         for name, data in points.items()
         for side, thumbnails_u8 in unpack_thumbnails(data).items()
     ]
-    return draw_embedding(groups, seed, f"gray levels of {THUMBNAIL_PX} x {THUMBNAIL_PX} pixel thumbnails")
+    what = f"gray levels at {THUMBNAIL_PX} x {THUMBNAIL_PX} px of up to {PER_GROUP} images of each kind and class"
+    return draw_embedding(groups, seed, what)

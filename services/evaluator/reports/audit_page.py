@@ -24,6 +24,7 @@ th{font-weight:600;border-bottom:2px solid #57606a}td{overflow-wrap:break-word;m
 ul.findings{list-style:none;padding:0}ul.findings li{border-left:4px solid #d8dee4;padding:.3rem .8rem;margin:.5rem 0}
 ul.findings li.problem{border-color:#b3261e}ul.findings li.notice{border-color:#e69f00}
 ul.findings li.fine{border-color:#009e73}b.mark{display:inline-block;min-width:5.2rem}
+@media print{details::details-content{content-visibility:visible;display:block}}
 """
 _HOW: Final = {
     "memorisation": "Memorisation: of every synthetic image the nearest real one was looked for, mirrored or not and "

@@ -118,9 +118,10 @@ def _caption(n_pairs: int, n_copies: int, n_synthetic: int, n_reference: int, tu
     marked = f"{n_copies} of {n_synthetic:,} count as copies and are marked." if n_copies else "None counts as a copy."
     if n_copies > MAX_COPIES:
         marked = f"{n_copies} of {n_synthetic:,} count as copies; {MAX_COPIES} of them are shown."
+    first = ", copies first" if n_copies else ""
     return (
         f"{tumour_class}: the {n_pairs} pairs with the highest correlation r of gray levels among {n_synthetic:,} "
-        f"synthetic and {n_reference:,} real images, copies first. The real ones are turned to match. {marked}"
+        f"synthetic and {n_reference:,} real images{first}. The real ones are turned to match. {marked}"
     )
 
 

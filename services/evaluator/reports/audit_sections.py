@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from services.evaluator.reports.audit_chart import ends_of
 from services.evaluator.reports.audit_pictures import describe_match
-from services.evaluator.reports.evaluation import format_number
 
 MARKS: Final = {"problem": "Problem", "notice": "Notice", "fine": "Fine"}
 _SHOWN_COPIES: Final = 200
@@ -90,7 +89,7 @@ def show_shortcuts(classes: Mapping[str, Mapping[str, Any]], pictures: Mapping[s
     found = {name: of_class["shortcuts"] for name, of_class in classes.items() if "shortcuts" in of_class}
     if not found:
         return ""
-    head = ("cue", "synthetic", "real (reference)", "fresh real", "effect size", "")
+    head = ("cue", "synthetic", "real (reference)", "fresh real", "effect size", "verdict")
     parts = ["<h2>Shortcuts</h2><p>Medians with quartiles; of orientation the share with its 95 % interval.</p>"]
     for name, part in found.items():
         rows = [
@@ -123,10 +122,13 @@ def _cue_name(cue: Mapping[str, Any]) -> str:
 def _range(side: Mapping[str, Any] | None) -> str:
     if not side or side.get("median") is None:
         return "–"
-    text = format_number(side["median"])
-    if side.get("low") is None:
-        return text
-    return f"{text} ({format_number(side['low'])} to {format_number(side['high'])})"
+    text = _short(side["median"])
+    return text if side.get("low") is None else f"{text} ({_short(side['low'])} to {_short(side['high'])})"
+
+
+def _short(value: float) -> str:
+    """Three digits, or whole numbers."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _effect(cue: Mapping[str, Any]) -> str:

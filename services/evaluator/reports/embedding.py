@@ -30,7 +30,7 @@ THUMBNAIL_PX: Final = 32
 N_COMPONENTS: Final = 50
 """PCA before t-SNE, as van der Maaten and Hinton 2008 (JMLR 9:2579), section 4, did it; their 30 is now often 50."""
 _PERPLEXITY: Final = 30.0
-_PER_GROUP: Final = 250
+PER_GROUP: Final = 250
 _ACROSS: Final = 2
 _LOOKS: Final[dict[str, tuple[str, str, str]]] = {
     "reference": (REFERENCE_COLOUR, "o", "full"),
@@ -136,7 +136,7 @@ def pack_thumbnails(images_u8: Mapping[str, NDArray[np.uint8]], seed: int) -> by
     packed = {}
     for number, (side, images) in enumerate(images_u8.items()):
         rng = np.random.default_rng([seed, number])
-        rows = np.sort(rng.permutation(len(images))[:_PER_GROUP])
+        rows = np.sort(rng.permutation(len(images))[:PER_GROUP])
         packed[side] = np.stack([cv2.resize(images[row], size, interpolation=cv2.INTER_AREA) for row in rows])
     out = io.BytesIO()
     np.savez_compressed(out, allow_pickle=False, **packed)
