@@ -157,7 +157,8 @@ def show_diversity(classes: Mapping[str, Mapping[str, Any]], pictures: Mapping[s
 def _diversity_facts(found: Mapping[str, Any]) -> dict[str, str]:
     """What is said of one class, by what it is."""
     repeats, planes, coverage = found["duplicates"], found["planes"], found["coverage"]
-    facts = {"images that repeat another": f"{repeats['n_images']:,} in {repeats['n_groups']:,} groups"}
+    repeated = f"{repeats['n_images']:,} in groups of alike: {repeats['n_groups']:,}" if repeats["n_groups"] else "none"
+    facts = {"images that repeat another": repeated}
     if planes:
         for plane in planes["reference"]:
             sides = [planes[side][plane] for side in ("synthetic", "reference", "baseline") if planes[side]]

@@ -54,7 +54,7 @@ def test_the_page_shows_findings_first_and_runs_nothing() -> None:
         "20.0 %",
         "Fewer than 20 images.",
         "AUC 0.990",
-        "2 in 1 groups",
+        "2 in groups of alike: 1",
         "50 % / 50 %",
         "35 % / 80 %",
         "97 %",
