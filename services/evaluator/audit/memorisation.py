@@ -15,8 +15,8 @@ its 2,400 synthetic ones, and lie in gaps of the distributions:
       .95 in details, 511 above
 
 So no quantile of the Testing images can be a threshold; their share above the thresholds is reported instead.
-Copies shifted by 5 pixels of 256 were found in 19 of 20 cases, by 9 pixels in 11 of 20: shifts are not searched. Neighbouring slices of
-one scan are no copies here.
+Copies shifted by 5 pixels of 256 were found in 19 of 20 cases, by 9 pixels in 11 of 20: shifts are not searched.
+Neighbouring slices of one scan are no copies here.
 """
 
 from collections.abc import Callable
