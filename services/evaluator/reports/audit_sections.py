@@ -202,17 +202,17 @@ def show_usefulness(usefulness: Mapping[str, Any] | None) -> str:
         for kind, entry in entries.items()
     ]
     if difference := usefulness["difference"]:
-        rows.append(["difference, real less synthetic", _percent(difference), *("" for _ in classes)])
+        rows.append(["difference, real less synthetic", _percent(difference, "points"), *("" for _ in classes)])
     head = ("trained on", "accuracy on fresh real images", *(f"{name} found" for name in classes))
     n_test = entries["synthetic"]["n_test"]
     note = f"<p>Tested on {n_test:,} fresh real images. Brackets are 95 % intervals.</p>"
     return "<h2>Usefulness</h2>" + _table(head, rows) + note
 
 
-def _percent(entry: Mapping[str, Any]) -> str:
+def _percent(entry: Mapping[str, Any], unit: str = "%") -> str:
     ends = ends_of(entry["interval"])
     between = f" ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else ""
-    return f"{100 * entry['accuracy']:.1f} %{between}"
+    return f"{100 * entry['accuracy']:.1f} {unit}{between}"
 
 
 def _share(value: float | None) -> str:

@@ -51,7 +51,7 @@ def test_the_page_shows_findings_first_and_runs_nothing() -> None:
         "71.0 %",
         "91.0 %",
         "(68.0 to 74.0)",
-        "20.0 %",
+        "20.0 points",
         "Fewer than 20 images.",
         "AUC 0.990",
         "2 in groups of alike: 1",
