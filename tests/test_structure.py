@@ -14,7 +14,7 @@ EDGES = {
     "sources", "jobs", "train_jobs", "keep_jobs", "import_jobs", "sample_jobs", "redraw_jobs", "calibrate_jobs",
     "illustrations", "outcome", "preparation", "threads",
     "serving", "requests",
-    "evaluation_jobs", "audit_jobs", "exclude_jobs", "installation", "spaces", "cache", "library", "published",
+    "evaluation_jobs", "audit_jobs", "exclude_jobs", "installation", "spaces", "cache", "installed", "published",
 }  # fmt: skip
 FRAMEWORKS = ("torch", "tensorflow", "keras", "monai", "torch_fidelity", "diffusers")
 

@@ -226,6 +226,6 @@ def _run(execution: Execution, sources: Sources, planned: list[PlannedPhase], se
 
 
 def _library_weights(execution: Execution) -> bytes:
-    from services.evaluator.weights.library import load_weights
+    from services.evaluator.weights.installed import load_weights
 
     return load_weights(execution.objects, "vgg19")

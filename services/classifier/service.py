@@ -90,7 +90,7 @@ def _requested_preset(body: TrainRequest | ScenarioRequest) -> Preset:
         size_px=body.size,
     )
     if preset.network.architecture == "vgg19":
-        from services.evaluator.weights.library import require_record
+        from services.evaluator.weights.installed import require_record
 
         require_record(get_objects(), "vgg19", "The preset vgg19-compact needs none.")
     return preset

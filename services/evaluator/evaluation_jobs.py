@@ -29,7 +29,7 @@ from services.evaluator.reports.chart import draw_chart
 from services.evaluator.reports.embedding import FEWEST_POINTS, SIDES_SHOWN, draw_embedding, group_by_class
 from services.evaluator.reports.evaluation import feature_cautions, render_csv
 from services.evaluator.reports.evaluation_page import render_html
-from services.evaluator.weights import library as library_weights
+from services.evaluator.weights import installed as library_weights
 from services.evaluator.weights.published import known_weights
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact, get_artifacts
 from shared.jobs.runner import Execution

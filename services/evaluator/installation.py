@@ -3,14 +3,14 @@
 from typing import Any
 
 from services.evaluator.settings import get_evaluator_settings
-from services.evaluator.weights import library
+from services.evaluator.weights import installed
 from services.evaluator.weights.published import known_weights
 from shared.objects import get_objects
 
 
 def list_library_weights() -> list[dict[str, Any]]:
     """Every known file of library weights, installed or not."""
-    return library.list_weights(get_objects())
+    return installed.list_weights(get_objects())
 
 
 def install_library_weights(name: str, data: bytes | None, file_name: str | None) -> dict[str, Any]:
@@ -26,9 +26,9 @@ def install_library_weights(name: str, data: bytes | None, file_name: str | None
     source = f"file {file_name or 'without a name'}"
     if data is None:
         source = weights.url
-        data = library.download_weights(
+        data = installed.download_weights(
             weights, timeout_s=settings.weights_timeout_s, max_bytes=settings.weights_max_bytes
         )
-    return library.install_weights(
+    return installed.install_weights(
         get_objects(), weights, data, source=source, allow_unverified=settings.allow_unverified_weights
     )

@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from services.evaluator.features.extraction import ClassifierExtractor, FeatureExtractor, InceptionExtractor
-from services.evaluator.weights import library as library_weights
+from services.evaluator.weights import installed as library_weights
 from shared.artifacts.store import Artifact, ArtifactStore
 from shared.errors import ImageSetNotFound, InvalidInput, ModelNotFound
 from shared.jobs.runner import Execution

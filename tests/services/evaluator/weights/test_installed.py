@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from services.evaluator.weights import library as library_weights
-from services.evaluator.weights.library import (
+from services.evaluator.weights import installed as library_weights
+from services.evaluator.weights.installed import (
     WeightsHashWrong,
     WeightsSourceUnreachable,
     WeightsTruncated,
