@@ -45,7 +45,10 @@ class ObjectStore:
             http_client=urllib3.PoolManager(
                 maxsize=16,
                 timeout=urllib3.Timeout(connect=2.0, read=30.0),
-                retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=(502, 503, 504)),
+                # 500: rclone gives it to a writer whose folder another one is just making. What stays 500 is returned.
+                retries=urllib3.Retry(
+                    total=3, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504), raise_on_status=False
+                ),
             ),
         )
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -74,3 +75,12 @@ class TestObjectStore:
         nowhere = settings.model_copy(update={"s3_endpoint": f"127.0.0.1:{servers.free_port()}"})
         with pytest.raises(StorageUnavailable):
             ObjectStore(nowhere).put("a", b"1")
+
+
+def test_writers_that_make_one_folder_at_once_all_succeed(objects: ObjectStore) -> None:
+    """`rclone serve s3` answers 500 to a writer whose folder another one is just making."""
+    with ThreadPoolExecutor(8) as pool:
+        for folder in range(40):
+            keys = [f"features/{folder}/new/{k}" for k in range(8)]
+            list(pool.map(lambda key: objects.put(key, key.encode()), keys))
+    assert all(objects.get(key) == key.encode() for key in keys)
