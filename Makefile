@@ -13,10 +13,14 @@ export PYTHON UV
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## Install everything into .venv (Python 3.11 or 3.12; PYTHON=... to choose)
+setup: $(READY) $(EXTRAS:%=$(VENV)/.synthmri-%) ## Install everything into .venv (Python 3.11 or 3.12: PYTHON=...; more: EXTRAS=radiomics)
 
 $(READY): requirements/all.lock pyproject.toml deploy/setup.sh
 	@sh deploy/setup.sh $(VENV)
+	@touch $@
+
+$(VENV)/.synthmri-%: requirements/%.lock $(READY)
+	@$(UV) pip install --quiet --python $(PY) --require-hashes -r $<
 	@touch $@
 
 demo: setup ## The whole story in a few minutes, pictures in demo-output/ (DATA=folder for your own MRIs)

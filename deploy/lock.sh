@@ -1,6 +1,6 @@
 #!/bin/sh
 # Resolve pyproject.toml into requirements/*.lock: hashes, no URL, one file for Python 3.11 and 3.12 on every system.
-# "all" is what `make setup` installs; the others are what one container image needs.
+# "all" is what `make setup` installs; the others are what one container image needs, "radiomics" an extra to either.
 set -eu
 uv=${UV:-uv}
 
@@ -25,6 +25,8 @@ compile all gateway preprocess generator evaluator classifier embedded dev
 for service in gateway preprocess generator evaluator classifier; do
     compile "$service" "$service" --constraint=requirements/all.lock
 done
+# What `make setup EXTRAS=...` adds: more packages, none of them in another version.
+compile radiomics radiomics --constraint=requirements/all.lock
 
 if grep -nE '://|^ *-(i|f|-index|-extra-index|-find-links)' requirements/*.lock; then
     echo "A lock file names a server; it must not." >&2

@@ -39,10 +39,12 @@ class EvaluateRequest(BaseModel):
         "`fid_infinity` 20.",
         examples=[["fid", "kid", "precision", "recall"]],
     )
-    features: Literal["inception", "classifier"] = Field(
+    features: Literal["inception", "classifier", "radiomics"] = Field(
         default="inception",
         description="`inception`: as published, needs `synthmri weights install inception`. "
-        "`classifier`: features of a classifier trained here, needs no download.",
+        "`classifier`: features of a classifier trained here, needs no download. `radiomics`: 77 measured properties "
+        "of gray levels and texture on the scale of the real images, so that `fid` is the Fréchet Radiomics Distance; "
+        "no `is`; needs `make setup EXTRAS=radiomics`.",
     )
     mode: Literal["rigorous", "study"] = Field(
         default="rigorous",
@@ -79,6 +81,8 @@ class EvaluateRequest(BaseModel):
             raise ValueError("model is for features=classifier only")
         if self.mode == "study" and self.split != "Training":
             raise ValueError("mode=study compares with the Training images, as the study did")
+        if self.mode == "study" and self.features == "radiomics":
+            raise ValueError("mode=study needs class probabilities, which features=radiomics has not")
         return self
 
 
@@ -88,9 +92,10 @@ def evaluate(request: EvaluateRequest, who: Annotated[Caller, Depends(caller)]) 
 
     Answers 202 with the job. When it has succeeded, it names an `evaluation` report: each score with its 95 % interval
     and its n, beside it the same score for real images against real ones (the floor), the feature space with the hash
-    of its weights, and warnings. Where the synthetic set holds several classes and none is asked for, `by_class` has
-    the same scores for each. Features are kept: `cache` says how many were computed and how many were there from an
-    earlier evaluation. `GET /reports/{id}` gives it as json, csv, html and png.
+    of its weights (radiomics: of library and settings), and warnings. Where the synthetic set holds several classes
+    and none is asked for, `by_class` has the same scores for each. Features are kept: `cache` says how many were
+    computed and how many were there from an earlier evaluation. `features: radiomics` without its library is refused
+    with 409 `radiomics_not_installed`. `GET /reports/{id}` gives the report as json, csv, html and png.
     """
     return evaluation_jobs.start_evaluation(who, request.model_dump(mode="json", by_alias=True)).response()
 

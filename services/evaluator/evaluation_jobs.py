@@ -6,6 +6,7 @@ from typing import Any
 from services.evaluator.features.cache import Measured, measure_images
 from services.evaluator.features.extraction import FeatureExtractor
 from services.evaluator.features.keras_inception import STUDY_READING
+from services.evaluator.features.radiomics import FEATURE_NAMES, require_radiomics
 from services.evaluator.features.reading import Reading, SizePx, common_size, require_contrast, require_one_size
 from services.evaluator.features.spaces import (
     OFFLINE,
@@ -24,6 +25,7 @@ from services.evaluator.metrics.selection import (
     select_images,
     size_cautions,
 )
+from services.evaluator.metrics.standardisation import require_finite, standardise_sides
 from services.evaluator.metrics.tables import Scoring, StudyPart
 from services.evaluator.reports.chart import draw_chart
 from services.evaluator.reports.embedding import FEWEST_POINTS, SIDES_SHOWN, draw_embedding, group_by_class
@@ -48,18 +50,22 @@ def start_evaluation(caller: Caller, request: dict[str, Any]) -> Accepted:
         NoSuchImages: a set has no image of the class or split.
         TooFewImages: fewer images on a side than a score needs.
         SizesDiffer: resize=refuse and images of several pixel sizes.
+        NoClassProbabilities: the Inception Score of features=radiomics.
         WeightsNotInstalled: features=inception without its weights.
+        RadiomicsNotInstalled: features=radiomics without the library.
         ModelNotFound: features=classifier without a classifier.
         NotAClassifier: `model` is of another kind.
     """
     artifacts = get_artifacts()
     selection = _select(artifacts, request, caller.owner)
-    measurable(_metrics(request), len(selection.synthetic), len(selection.real))
+    measurable(_metrics(request), len(selection.synthetic), len(selection.real), request["features"])
     if request["resize"] == "refuse":
         require_one_size(_sizes(selection.images))
     if request["features"] == "inception":
         library_weights.require_record(get_objects(), "inception", OFFLINE)
         request = {**request, "model": None}
+    elif request["features"] == "radiomics":
+        require_radiomics()
     else:
         request = {**request, "model": find_classifier(artifacts, request["model"], caller.owner).id}
     n_passes = 1 + (request["mode"] == "study" and library_weights.installed_record(get_objects(), STUDY) is not None)
@@ -83,7 +89,13 @@ def finish_evaluation(execution: Execution) -> list[DraftArtifact]:
     if study is not None:
         study_sides = _measure_all(execution, selection, study, STUDY_READING, selection.n_images, total).sides
     space["n_features"] = int(measured.sides.real.features.shape[1])
-    scoring = Scoring(request["split"], seen, _metrics(request), space["name"], request["seed"], execution.progress)
+    names, shown = (FEATURE_NAMES if space["name"] == "radiomics" else ()), measured.sides
+    if names:
+        require_finite(selection, measured.sides, names)
+        shown, _ = standardise_sides(measured.sides, names)
+    scoring = Scoring(
+        request["split"], seen, _metrics(request), space["name"], request["seed"], execution.progress, names
+    )
     network = "torch-fidelity's Inception" if space["model"] is None else f"the classifier {space['model']}"
     part = StudyPart(network, study_sides, known_weights(STUDY).command) if _mode(request) == "study" else None
     scored, plan, found = scoring.measure_all(selection, measured.sides, part)
@@ -109,7 +121,7 @@ def finish_evaluation(execution: Execution) -> list[DraftArtifact]:
         "warnings": [caution.sentence for caution in cautions],
         "warning_codes": [caution.code for caution in cautions],
     }
-    return [_draft(execution, report, _draw_map(selection, measured.sides, report))]
+    return [_draft(execution, report, _draw_map(selection, shown, report))]
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,21 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 LOCKS = sorted((PROJECT / "requirements").glob("*.lock"))
+OPTIONAL = ["radiomics"]
+"""Extras that are not installed unless asked for: make setup EXTRAS=..."""
 
 
 def pins(path: Path) -> list[tuple[str, str]]:
     return re.findall(r"^([a-z0-9][a-z0-9._-]*)==(\S+)", path.read_text(), re.MULTILINE)
 
 
-def test_there_is_one_for_all_and_one_for_each_image() -> None:
-    assert [path.stem for path in LOCKS] == ["all", "classifier", "evaluator", "gateway", "generator", "preprocess"]
+def names_of(requirements: list[str]) -> set[str]:
+    return {re.split(r"[\[<>=~! ;]", name, maxsplit=1)[0].lower() for name in requirements}
+
+
+def test_there_is_one_for_all_and_one_for_each_image_and_extra() -> None:
+    images = ["all", "classifier", "evaluator", "gateway", "generator", "preprocess"]
+    assert [path.stem for path in LOCKS] == sorted([*images, *OPTIONAL])
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
@@ -35,17 +42,29 @@ def test_every_package_has_hashes(path: Path) -> None:
 def test_images_run_the_versions_that_the_tests_run() -> None:
     tested = set(pins(PROJECT / "requirements" / "all.lock"))
     for path in LOCKS:
-        assert set(pins(path)) <= tested
+        if path.stem not in OPTIONAL:
+            assert set(pins(path)) <= tested
+
+
+@pytest.mark.parametrize("extra", OPTIONAL)
+def test_an_extra_changes_no_version_of_what_is_installed_without_it(extra: str) -> None:
+    tested = pins(PROJECT / "requirements" / "all.lock")
+    names = {name for name, _ in tested}
+    shared = {pin for pin in pins(PROJECT / "requirements" / f"{extra}.lock") if pin[0] in names}
+    assert shared
+    assert shared <= set(tested)
 
 
 def test_everything_the_project_declares_is_locked() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
     declared = [
         *project["dependencies"],
-        *(name for extra in project["optional-dependencies"].values() for name in extra),
+        *(name for extra, names in extras.items() if extra not in OPTIONAL for name in names),
     ]
-    names = {re.split(r"[\[<>=~! ;]", name, maxsplit=1)[0].lower() for name in declared}
-    assert names <= {name for name, _ in pins(PROJECT / "requirements" / "all.lock")}
+    assert names_of(declared) <= {name for name, _ in pins(PROJECT / "requirements" / "all.lock")}
+    for extra in OPTIONAL:
+        assert names_of(extras[extra]) <= {name for name, _ in pins(PROJECT / "requirements" / f"{extra}.lock")}
 
 
 def test_make_without_a_target_explains_every_target() -> None:

@@ -37,7 +37,8 @@ class ImageFeatures:
 
     Attributes:
         features: (n, d) float32, unbounded.
-        probabilities: (n, c) float64 in [0, 1], rows sum to 1: the class probabilities that the Inception Score needs.
+        probabilities: (n, c) float64 in [0, 1], rows sum to 1: the class probabilities that the Inception Score needs;
+            c is 0 where the extractor knows no classes.
     """
 
     features: NDArray[np.float32]
@@ -48,7 +49,7 @@ class FeatureExtractor(Protocol):
     """A named feature space."""
 
     name: str
-    """"inception", "classifier" or "keras-inception"."""
+    """"inception", "classifier", "radiomics" or "keras-inception"."""
     version: int
     """Of the code from pixels to features; raise it with any change that moves a feature, so that none is mixed."""
     sha256: str

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from services.evaluator.features.extraction import ClassifierExtractor, FeatureExtractor, InceptionExtractor
+from services.evaluator.features.radiomics import RadiomicsExtractor
 from services.evaluator.weights import installed as library_weights
 from shared.artifacts.store import Artifact, ArtifactStore
 from shared.errors import ImageSetNotFound, InvalidInput, ModelNotFound
@@ -70,6 +71,8 @@ def _sources_of(artifacts: ArtifactStore, set_id: str, owner: str) -> list[str]:
 
 def build_extractor(execution: Execution) -> tuple[FeatureExtractor, dict[str, Any]]:
     """The extractor of the request, and what the report says of it."""
+    if execution.request["features"] == "radiomics":
+        return _radiomics_extractor()
     import torch
 
     threads = get_settings().torch_threads
@@ -100,6 +103,12 @@ def _inception_extractor(objects: ObjectStore) -> tuple[FeatureExtractor, dict[s
         "model": None,
         "verified": bool(record["verified"]),
     }
+
+
+def _radiomics_extractor() -> tuple[FeatureExtractor, dict[str, Any]]:
+    extractor = RadiomicsExtractor()
+    space = {"name": "radiomics", "sha256": extractor.sha256, "model": None, "verified": True}
+    return extractor, {**space, "library": extractor.library}
 
 
 def _classifier_extractor(execution: Execution) -> tuple[FeatureExtractor, dict[str, Any]]:

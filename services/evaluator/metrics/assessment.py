@@ -17,6 +17,7 @@ from services.evaluator.metrics.inception_score import inception_score, resample
 from services.evaluator.metrics.kernel_distance import kernel_distance
 from services.evaluator.metrics.neighbours import halved_neighbour_scores, neighbour_scores
 from services.evaluator.metrics.samples import TooFewImages, check_pair
+from shared.errors import InvalidInput
 from shared.progress import Progress
 
 
@@ -64,8 +65,21 @@ LABELS: dict[str, dict[Metric, str]] = {
         Metric.COVERAGE: "Coverage, classifier features",
         Metric.FID_INFINITY: "Fréchet distance at infinite n, classifier features",
     },
+    "radiomics": {
+        Metric.FID: "Fréchet radiomics distance (FRD)",
+        Metric.KID: "Kernel distance, radiomics features",
+        Metric.PRECISION: "Precision, radiomics features",
+        Metric.RECALL: "Recall, radiomics features",
+        Metric.DENSITY: "Density, radiomics features",
+        Metric.COVERAGE: "Coverage, radiomics features",
+        Metric.FID_INFINITY: "FRD extrapolated to infinite n",
+    },
 }
-"""What each score is called by feature space: only Inception's may bear the published names."""
+"""What each score is called by feature space, of those it has: only Inception's may bear the published names."""
+
+
+class NoClassProbabilities(InvalidInput):
+    """The Inception Score was asked for in a feature space that knows no classes."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +97,24 @@ class Floor:
     what: str
 
 
-def measurable(metrics: Sequence[Metric] | None, n_synthetic: int, n_real: int) -> list[Metric]:
-    """The scores that were asked for, or by default all that these numbers of images allow.
+def measurable(
+    metrics: Sequence[Metric] | None, n_synthetic: int, n_real: int, feature_space: str = "inception"
+) -> list[Metric]:
+    """The scores that were asked for, or by default all that the space has and these numbers of images allow.
 
     Raises:
+        NoClassProbabilities: the Inception Score was asked for by name, and the space has none.
         TooFewImages: a score was asked for by name that needs more images.
     """
     n = min(n_synthetic, n_real)
     if metrics is None:
-        return [metric for metric in Metric if n >= MIN_IMAGES[metric]]
+        return [metric for metric in LABELS[feature_space] if n >= MIN_IMAGES[metric]]
     for metric in metrics:
+        if metric not in LABELS[feature_space]:
+            raise NoClassProbabilities(
+                f"The score {metric.value} needs class probabilities, which features={feature_space} has not; leave it "
+                "out, or ask for features=inception or features=classifier."
+            )
         if n < MIN_IMAGES[metric]:
             raise TooFewImages(
                 f"The score {metric.value} needs at least {MIN_IMAGES[metric]} images on each side; there are "
@@ -119,7 +141,7 @@ def assess(
         real: features of the images they are compared with.
         floor: two real samples, or None where there are too few real images.
         metrics: which scores; see `measurable`.
-        feature_space: "inception" or "classifier"; chooses the names.
+        feature_space: a key of `LABELS`; chooses the names.
         seed: of every random draw; same seed, same report.
         progress: asked whether to go on.
     """

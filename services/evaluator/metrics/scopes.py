@@ -113,7 +113,7 @@ def measure_scope(
         split: the reference's split, as it was asked for.
         seen: whether the features come from a network that was trained on the real images.
         metrics: which scores; None for all that the numbers of images allow.
-        feature_space: "inception" or "classifier".
+        feature_space: "inception", "classifier" or "radiomics".
         seed: of every random draw.
         progress: asked whether to go on.
     """
@@ -123,7 +123,7 @@ def measure_scope(
         sides.synthetic,
         sides.real,
         take_floor(plan, sides),
-        metrics=measurable(metrics, n_synthetic, n_real),
+        metrics=measurable(metrics, n_synthetic, n_real, feature_space),
         feature_space=feature_space,
         seed=seed,
         progress=progress,
@@ -139,9 +139,9 @@ def measure_scope(
     return table, plan
 
 
-def metrics_of_class(metrics: Sequence[Metric] | None, selection: Selection) -> list[Metric]:
+def metrics_of_class(metrics: Sequence[Metric] | None, selection: Selection, feature_space: str) -> list[Metric]:
     """The scores asked for that a class has images enough for: a small class does not stop the others."""
-    allowed = measurable(None, len(selection.synthetic), len(selection.real))
+    allowed = measurable(None, len(selection.synthetic), len(selection.real), feature_space)
     return [metric for metric in metrics or allowed if metric in allowed]
 
 

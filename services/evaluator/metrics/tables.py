@@ -1,5 +1,6 @@
 """The tables of one report: all images together, then each class, each with the study's figures where asked for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from services.evaluator.metrics.scopes import (
     take_floor,
 )
 from services.evaluator.metrics.selection import Caution, FloorPlan, Selection, SplitChoice
+from services.evaluator.metrics.standardisation import left_out_cautions, standardise_sides
 from shared.progress import Progress
 
 
@@ -40,9 +42,11 @@ class Scoring:
         split: the reference's split, as it was asked for.
         seen: whether the features come from a network that was trained on the real images.
         metrics: which scores; None for all that the numbers of images allow.
-        feature_space: "inception" or "classifier".
+        feature_space: "inception", "classifier" or "radiomics".
         seed: of every random draw.
         progress: asked whether to go on.
+        standardised: names of the features, where they are put on the scale of each table's real images first; empty
+            where they are compared as they are.
     """
 
     split: SplitChoice
@@ -51,6 +55,7 @@ class Scoring:
     feature_space: str
     seed: int
     progress: Progress
+    standardised: Sequence[str] = ()
 
     def measure_all(
         self, selection: Selection, sides: Sides, study: StudyPart | None
@@ -69,7 +74,7 @@ class Scoring:
         for cut in classes:
             name = str(cut.tumour_class)
             of_class, class_plan = self._measure(
-                cut, sides.of_class(selection, name), metrics_of_class(self.metrics, cut)
+                cut, sides.of_class(selection, name), metrics_of_class(self.metrics, cut, self.feature_space)
             )
             if study is not None:
                 cut_study = StudyPart(
@@ -82,12 +87,18 @@ class Scoring:
             table["study"] = study_figures.mean_over_classes([entry["study"] for entry in table["by_class"]])
         elif study is not None:
             table["study"] = self._measure_study(sides, study, plan)
-        return table, plan, cautions
+        left = {
+            entry["class"] or "all images": entry.get("features_left_out", []) for entry in [table, *table["by_class"]]
+        }
+        return table, plan, [*cautions, *left_out_cautions(left)]
 
     def _measure(
         self, selection: Selection, sides: Sides, metrics: list[Metric] | None
     ) -> tuple[dict[str, Any], FloorPlan | None]:
-        return measure_scope(
+        left_out = None
+        if self.standardised:
+            sides, left_out = standardise_sides(sides, self.standardised)
+        table, plan = measure_scope(
             selection,
             sides,
             split=self.split,
@@ -97,6 +108,7 @@ class Scoring:
             seed=self.seed,
             progress=self.progress,
         )
+        return (table if left_out is None else {**table, "features_left_out": left_out}), plan
 
     def _measure_study(self, sides: Sides, study: StudyPart, plan: FloorPlan | None) -> dict[str, Any]:
         """The study's figures of one table, marked not comparable."""

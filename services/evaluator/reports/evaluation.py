@@ -31,7 +31,7 @@ def feature_cautions(feature_space: str, n_features: int, sizes: Sequence[int], 
     """What the feature space does to the scores.
 
     Args:
-        feature_space: "inception" or "classifier".
+        feature_space: "inception", "classifier" or "radiomics".
         n_features: features per image.
         sizes: numbers of images on the two sides.
         verified: whether the weights are the published ones.
@@ -47,6 +47,13 @@ def feature_cautions(feature_space: str, n_features: int, sizes: Sequence[int], 
     if feature_space == "inception":
         sentence = "Inception knows photographs, not MRIs: its score of everyday objects says little about anatomy."
         found.append(Caution("features_of_photographs", sentence))
+    elif feature_space == "radiomics":
+        sentence = (
+            "Radiomics features are compared on the scale of the real images (mean 0, standard deviation 1). They are "
+            "those of the Fréchet Radiomics Distance without its image filters, and the distance is given itself, not "
+            "its logarithm: do not compare it with published FRD values."
+        )
+        found.append(Caution("features_of_radiomics", sentence))
     else:
         sentence = (
             "These are features and probabilities of a tumour classifier of this platform, not Inception's: the scores "

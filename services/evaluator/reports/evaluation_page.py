@@ -34,7 +34,7 @@ real images of {html.escape(report["real"])} ({html.escape(report["split"])})</p
 {_map(embedding_png)}
 <h2>Read this first</h2><ul>{warnings}</ul>
 <h2>How it was measured</h2>
-<ul><li>Features: {html.escape(features["name"])}{model}, {features["n_features"]} per image, weights
+<ul><li>Features: {html.escape(features["name"])}{model}, {features["n_features"]} per image, {_origin(features)}
 <code>{html.escape(features["sha256"])}</code>.{_cache_sentence(report)}</li>
 <li>Images at {report["size_px"][0]} x {report["size_px"][1]} px, gray, 8 bit. Seed {report["seed"]}.</li>
 <li>Brackets are 95 % intervals. For the Fréchet distance and the Inception score they show the spread at this n
@@ -51,6 +51,12 @@ For the Inception score "real images" is the score of the real images. Natural l
     }.</li></ul>
 </body></html>"""
     return page.encode()
+
+
+def _origin(features: dict[str, Any]) -> str:
+    """What the hash of the feature space is a hash of."""
+    library = features.get("library")
+    return f"library and settings ({html.escape(library)})" if library else "weights"
 
 
 def _map(embedding_png: bytes | None) -> str:
