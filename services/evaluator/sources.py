@@ -12,7 +12,7 @@ from services.evaluator.audit.sides import Sides, select_sides
 from services.evaluator.features.reading import SizePx, read_gray
 from services.evaluator.metrics.selection import Images
 from shared.artifacts.annotations import annotated_images
-from shared.artifacts.store import Artifact, ArtifactStore
+from shared.artifacts.store import EVERYONE, Artifact, ArtifactStore
 from shared.database import get_database
 from shared.errors import ModelNotFound, NotFound
 from shared.jobs.runner import Execution
@@ -83,6 +83,11 @@ def warn_of_training_set(artifacts: ArtifactStore, synthetic: Artifact, real: Ar
             model = artifacts.get(model_id, owner, "model")
         except ModelNotFound:  # a parent of another noun
             continue
+        if model.owner == EVERYONE:
+            return [
+                f"The synthetic images come from {model_id}, which came with the platform: its card names the images "
+                "it was trained on, and copies of those that are not in the real set cannot be found."
+            ]
         trained_on = [parent for parent in artifacts.manifest(model)["parents"] if parent.startswith("set-")]
         if trained_on and not _akin(artifacts, real, trained_on, owner):
             return [

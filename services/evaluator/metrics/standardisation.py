@@ -20,6 +20,9 @@ from shared.errors import InvalidInput
 _RESOLUTION: Final = 8 * float(np.finfo(np.float32).eps)
 """Features are kept as float32: one that varies by less than this part of its size does not vary."""
 
+_ROUNDING: Final = 1e-12
+"""Entropies that are 0 come as 3e-16: what varies by less than this is rounding, in any feature's unit."""
+
 _NAMED: Final = 5
 """Features named in a sentence before the rest is only counted."""
 
@@ -58,7 +61,7 @@ def standardise_sides(sides: Sides, feature_names: Sequence[str]) -> tuple[Sides
         NoFeatureVaries: no feature varies among the real images.
     """
     real = sides.real.features.astype(np.float64)
-    varies = np.ptp(real, axis=0) > _RESOLUTION * np.abs(real).max(axis=0)
+    varies = np.ptp(real, axis=0) > np.maximum(_RESOLUTION * np.abs(real).max(axis=0), _ROUNDING)
     if not varies.any():
         raise NoFeatureVaries(
             f"The {len(real)} real images are alike in all {real.shape[1]} features, so that there is no scale to "

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from services.evaluator.features.extraction import ImageFeatures
-from services.evaluator.metrics.assessment import Floor, Metric, assess, measurable
+from services.evaluator.metrics.assessment import Floor, Metric, NoClassProbabilities, assess, measurable
 from services.evaluator.metrics.inception_score import softmax
 from services.evaluator.metrics.samples import FeaturesNotFinite, TooFewImages
 from shared.progress import NoProgress
@@ -82,6 +82,16 @@ def test_by_default_what_the_numbers_allow_and_what_was_asked_for_or_an_error() 
     assert measurable([Metric.KID], 2, 2) == [Metric.KID]
     with pytest.raises(TooFewImages, match="recall needs at least 6 images"):
         measurable([Metric.FID, Metric.RECALL], 5, 100)
+
+
+def test_a_space_without_class_probabilities_has_no_inception_score() -> None:
+    without = [metric for metric in Metric if metric is not Metric.IS]
+    assert measurable(None, 100, 100, "radiomics") == without
+    assert measurable(None, 100, 100, "classifier") == list(Metric)
+    with pytest.raises(NoClassProbabilities, match="score is needs class probabilities"):
+        measurable([Metric.FID, Metric.IS], 100, 100, "radiomics")
+    bare = [ImageFeatures(sample(30, seed).features, np.empty((30, 0))) for seed in (1, 2)]
+    assert list(run(*bare, metrics=without, feature_space="radiomics")) == without
 
 
 def test_a_floor_too_small_for_a_score_is_left_out_for_that_score() -> None:

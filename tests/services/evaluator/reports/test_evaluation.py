@@ -76,6 +76,13 @@ def test_the_page_says_what_the_floor_is() -> None:
     assert "too few real images" in render_html(report, b"").decode()
 
 
+def test_the_page_says_what_the_hash_is_a_hash_of() -> None:
+    report = example_report()
+    assert "weights\n<code>abab" in render_html(report, b"").decode()
+    report["features"] |= {"name": "radiomics", "library": "some-library 1.0.0"}
+    assert "library and settings (some-library 1.0.0)\n<code>abab" in render_html(report, b"").decode()
+
+
 def test_a_missing_floor_leaves_a_dash() -> None:
     report = example_report(n_metrics=1)
     report["metrics"][0]["real"] = None
@@ -107,4 +114,6 @@ def test_cautions_of_the_feature_space() -> None:
     assert few[0].code == "fewer_images_than_features"
     assert "600 images are not more than the 2048 features" in few[0].sentence
     assert len(feature_cautions("classifier", 64, [600, 867], verified=True)) == 1
+    radiomics = feature_cautions("radiomics", 77, [60, 867], verified=True)
+    assert [caution.code for caution in radiomics] == ["fewer_images_than_features", "features_of_radiomics"]
     assert "UNVERIFIED" in feature_cautions("inception", 64, [600, 867], verified=False)[-1].sentence
