@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Float, String, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
+from shared.artifacts.store import EVERYONE
 from shared.database import Base, Database, now_s
 from shared.errors import InvalidInput, NotFound, SynthMRIError
 from shared.logs import get_log
@@ -24,6 +25,10 @@ _TOUCH_S: Final = 60.0
 
 class ScopeUnknown(InvalidInput):
     """A scope is none of read, write and admin."""
+
+
+class OwnerReserved(InvalidInput):
+    """The owner's name belongs to what came with the platform."""
 
 
 class ApiKeyNotFound(NotFound):
@@ -64,7 +69,10 @@ def create_key(database: Database, *, name: str, owner: str, scopes: list[str]) 
 
     Raises:
         ScopeUnknown: a scope is none of read, write and admin.
+        OwnerReserved: the owner is EVERYONE.
     """
+    if owner == EVERYONE:
+        raise OwnerReserved(f"The owner {EVERYONE!r} is that of the models shipped with the platform; choose another.")
     unknown = set(scopes) - set(SCOPES)
     if unknown or not scopes:
         raise ScopeUnknown(f"Scopes are {', '.join(SCOPES)}; admin implies write, write implies read.", valid=SCOPES)

@@ -4,13 +4,15 @@ import errno
 import hashlib
 import hmac
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from shared.database import get_database
@@ -88,10 +90,24 @@ def _problem(status: int, code: str, detail: str, **extra: Any) -> JSONResponse:
     return JSONResponse(body, status_code=status, media_type=PROBLEM)
 
 
-def create_service_app(name: str, router: APIRouter) -> FastAPI:
-    """The private HTTP app of one service; uvicorn serves it on loopback or inside the cluster."""
+def create_service_app(name: str, router: APIRouter, at_start: Callable[[], None] | None = None) -> FastAPI:
+    """The private HTTP app of one service; uvicorn serves it on loopback or inside the cluster.
+
+    Args:
+        name: of the service.
+        router: its routes.
+        at_start: done once, in a thread of its own, before the first request is answered.
+    """
     configure_logs(get_settings().log_level)
-    app = FastAPI(title=f"SynthMRI {name}", docs_url=None, redoc_url=None, redirect_slashes=False)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if at_start is not None:
+            await run_in_threadpool(at_start)
+        yield
+
+    title = f"SynthMRI {name}"
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
     add_problem_handlers(app)
     app.middleware("http")(_with_request_id)
     app.include_router(router, dependencies=[Depends(require_gateway)])

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 EDGES = {
     "api", "tasks", "service", "settings",
     # Between an edge and the science: load sources, keep models warm, store library weights.
-    "sources", "jobs", "train_jobs", "keep_jobs", "import_jobs", "sample_jobs", "redraw_jobs", "calibrate_jobs",
+    "sources", "shipped_model",
+    "jobs", "train_jobs", "keep_jobs", "import_jobs", "sample_jobs", "redraw_jobs", "calibrate_jobs",
     "illustrations", "outcome", "preparation", "threads",
     "serving", "requests",
     "evaluation_jobs", "audit_jobs", "exclude_jobs", "installation", "spaces", "cache", "installed", "published",

@@ -11,6 +11,7 @@ from services.generator.models.preset import MAX_SIZE_PX
 from services.generator.models.preset_fields import describe_fields
 from services.generator.requests import CalibrationRequest, GenerationRequest, RegenerationRequest, Seed
 from services.generator.sampling.recipe import SamplingWishes
+from services.generator.shipped_model import register_at_start
 from shared.app import caller, create_service_app
 from shared.jobs.submission import Caller
 from shared.texts import Identifier, Name, Reason
@@ -147,6 +148,8 @@ def export_diffusion_model(model_id: Identifier, caller: CallerDependency) -> St
 def generate_images(request: Annotated[GenerationRequest, Query()], caller: CallerDependency) -> JSONResponse:
     """Generate n synthetic MRIs of a tumour class, as a new image set.
 
+    Without `model` your newest model of the class draws; until you have one, the model that comes with the platform.
+
     Image k of a seed is the same image whatever n is and however many workers draw. The set's manifest records the
     model, the sampler and the seed, so that every image can be made again (`POST /image-sets/{id}/regenerate`) and the
     set be extended without drawing its images anew (`extend`).
@@ -191,4 +194,4 @@ def regenerate_images(image_set: Identifier, request: RegenerationRequest, calle
     return redraw_jobs.start_regeneration(caller, image_set, request.images).response()
 
 
-app = create_service_app("generator", router)
+app = create_service_app("generator", router, at_start=register_at_start)

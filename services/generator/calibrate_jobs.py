@@ -18,6 +18,7 @@ from services.generator.sources import (
     get_diffusion_model,
     list_classes,
     load_network,
+    read_precision,
     read_preset,
     set_threads,
 )
@@ -82,8 +83,7 @@ def start_calibration(
     if any(setting.steps > trained for setting in settings):
         raise TooManySteps(f"Model {model.id} was trained on {trained} steps; ask for no more.", maximum=trained)
     wishes = SamplingWishes(seed=seed, quality="study")  # Each part has a sampler and steps of its own.
-    precision = manifest.get("card", {}).get("precision")
-    recipe = resolve_recipe(preset, model.id, wishes, trained_precision=precision)
+    recipe = resolve_recipe(preset, model.id, wishes, trained_precision=read_precision(manifest))
     request = {
         "model": model.id,
         "classes": [str(tumour_class) for tumour_class in list_classes(model)],

@@ -9,7 +9,14 @@ from typing import Any, Final
 
 from services.generator.sampling.outputs import ENDINGS, ImageUnit, encode_drawing
 from services.generator.sampling.recipe import SamplingRecipe, SamplingWishes, resolve_recipe
-from services.generator.sources import find_model, load_network, newest_calibration, read_preset, set_threads
+from services.generator.sources import (
+    find_model,
+    load_network,
+    newest_calibration,
+    read_precision,
+    read_preset,
+    set_threads,
+)
 from shared.artifacts.store import Artifact, DraftArtifact, get_artifacts
 from shared.errors import Conflict, InvalidInput
 from shared.jobs.runner import Execution
@@ -118,7 +125,7 @@ def _resolve(model: Artifact, wishes: SamplingWishes) -> SamplingRecipe:
         read_preset(manifest),
         model.id,
         wishes,
-        trained_precision=manifest.get("card", {}).get("precision"),
+        trained_precision=read_precision(manifest),
         calibrated=calibration["choices"] if calibration else None,
     )
 

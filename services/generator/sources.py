@@ -9,6 +9,7 @@ import numpy as np
 
 from services.generator.images import check_images, decode_gray, prepare_image
 from services.generator.models.preset import Preset
+from services.generator.shipped_model import register_shipped_model
 from services.generator.training.data import TrainingData, TrainingPlan
 from shared.artifacts.leakage import require_no_leakage
 from shared.artifacts.store import Artifact, get_artifacts
@@ -82,13 +83,20 @@ def load_training_data(
 def find_model(owner: str, tumour_class: TumourClass, model_id: str | None) -> Artifact:
     """The diffusion model with this id, or the owner's newest that can draw the class, alone or among others.
 
+    Where the owner has none, it is the model that came with the platform.
+
     Raises:
         ModelNotFound: no such model, or none of this class yet.
         NotADiffusionModel, WrongTumourClass: the model named cannot draw this class.
     """
     if model_id is None:
-        newest = _find_newest(owner, "model", "diffusion", lambda model: tumour_class in list_classes(model))
-        if newest is None:
+
+        def draws_class(model: Artifact) -> bool:
+            return tumour_class in list_classes(model)
+
+        own = _find_newest(owner, "model", "diffusion", lambda model: model.owner == owner and draws_class(model))
+        newest = own or register_shipped_model()
+        if newest is None or not draws_class(newest):
             raise ModelNotFound(
                 f"There is no diffusion model of class {tumour_class} yet; train one with POST /models/diffusion "
                 f'{{"image_set": "<id of a preprocessed set>", "class": "{tumour_class}"}}.'
@@ -150,6 +158,12 @@ def _find_newest(owner: str, noun: str, kind: str, fits: Callable[[Artifact], bo
 def read_preset(manifest: dict[str, Any]) -> Preset:
     """The preset a diffusion model was trained with, from the model's manifest."""
     return Preset.model_validate(manifest["config"]["preset"])
+
+
+def read_precision(manifest: dict[str, Any]) -> str | None:
+    """The arithmetic a model draws in when nobody says: that of its training, unless its manifest names another."""
+    precision: str | None = manifest["config"].get("sampling_precision") or manifest.get("card", {}).get("precision")
+    return precision
 
 
 @lru_cache(maxsize=4)

@@ -25,6 +25,8 @@ _MISSING: Final[dict[str, type[NotFound]]] = {
     "report": ReportNotFound,
 }
 _WORDS: Final = {"image_set": "image set", "model": "model", "report": "report"}
+EVERYONE: Final = "everyone"
+"""The owner of what came with the platform: every key may see it, and none can have this owner."""
 URLS: Final = {"image_set": "/image-sets/", "model": "/models/", "report": "/reports/"}
 
 
@@ -132,14 +134,15 @@ class ArtifactStore:
             return artifact_of(row)
 
     def get(self, artifact_id: str, owner: str | None, noun: str | None = None) -> Artifact:
-        """The artifact with this id, if `owner` (None: an administrator) may see it.
+        """The artifact with this id, if `owner` (None: an administrator) may see it: their own, and EVERYONE's.
 
         Raises:
             ImageSetNotFound, ModelNotFound, ReportNotFound: there is none, or it is somebody else's.
         """
         with self._database.reading() as session:
             row = session.get(ArtifactRow, artifact_id)
-            if row is None or (owner is not None and row.owner != owner) or (noun is not None and row.noun != noun):
+            hidden = row is None or (owner is not None and row.owner not in (owner, EVERYONE))
+            if row is None or hidden or (noun is not None and row.noun != noun):
                 wanted = noun or "image_set"
                 raise _MISSING[wanted](
                     f"There is no {_WORDS[wanted]} {artifact_id[:60]!r}; list yours to see their ids."
@@ -176,9 +179,11 @@ class ArtifactStore:
         cursor: str | None = None,
         limit: int = 50,
     ) -> tuple[list[Artifact], str | None]:
-        """One page of artifacts, newest first, and the cursor of the next page."""
+        """One page of the artifacts that `owner` may see, newest first, and the cursor of the next page."""
         query = select(ArtifactRow).where(ArtifactRow.noun == noun)
-        wanted = ((ArtifactRow.owner, owner), (ArtifactRow.kind, kind), (ArtifactRow.tumour_class, tumour_class))
+        if owner is not None:
+            query = query.where(ArtifactRow.owner.in_((owner, EVERYONE)))
+        wanted = ((ArtifactRow.kind, kind), (ArtifactRow.tumour_class, tumour_class))
         for column, value in wanted:
             if value is not None:
                 query = query.where(column == value)

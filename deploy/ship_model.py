@@ -1,0 +1,78 @@
+"""Make a trained model the one that comes with the platform: its weights in float16, and its card, from a running one.
+
+    .venv/bin/python -m deploy.ship_model MODEL_ID [--measured measured.json]
+
+`--measured` takes a JSON object of what was found out about the model's images, which joins the card. Write the
+model card for people, `services/generator/shipped/README.md`, by hand.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+from services.generator.shipped_model import FACTS, FOLDER, WEIGHTS
+from shared.client import SynthMRI
+
+_NOT_KEPT: Final = ("warnings", "notes")  # of the training set; the card for people says what matters
+
+
+def ship_model(client: SynthMRI, model_id: str, measured: dict[str, Any], folder: Path = FOLDER) -> int:
+    """Write weights and card of the model into `folder`; returns the bytes of the weights."""
+    manifest = client.model(model_id)
+    with tempfile.TemporaryDirectory() as workplace:
+        archive = Path(workplace, "model.zip")
+        client.export_model(model_id, archive)
+        with zipfile.ZipFile(archive) as exported:
+            weights = halve_weights(exported.read("weights.safetensors"), manifest["config"]["preset"])
+    facts = {
+        "name": manifest["name"],
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        # Drawn in float32, so that a processor without bfloat16 is as fast as another and draws the same.
+        "config": {**manifest["config"], "sampling_precision": "float32"},
+        "card": {
+            **{member: value for member, value in manifest["card"].items() if member not in _NOT_KEPT},
+            "code_version": manifest["code_version"],
+            "library_versions": manifest["library_versions"],
+            **measured,
+        },
+        "seed": manifest["seed"],
+    }
+    folder.mkdir(exist_ok=True)
+    (folder / WEIGHTS).write_bytes(weights)
+    (folder / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+    return len(weights)
+
+
+def halve_weights(weights: bytes, preset: dict[str, Any]) -> bytes:
+    """Safetensors bytes with every tensor in float16; half the size, and rounded to 11 bits."""
+    import torch
+
+    from services.generator.models.checkpoints import read_tensors, write_weights
+    from services.generator.models.preset import Preset
+
+    tensors, _ = read_tensors(weights)
+    halved = {name: tensor.to(torch.float16) for name, tensor in tensors.items()}
+    return write_weights(halved, Preset.model_validate(preset))
+
+
+def main() -> None:
+    """Read the command line; the platform's address and key are those of SYNTHMRI_DATA_DIR and SYNTHMRI_PORT."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model_id")
+    parser.add_argument("--measured", type=Path, help="JSON file that joins the card")
+    arguments = parser.parse_args()
+    measured = json.loads(arguments.measured.read_text()) if arguments.measured else {}
+    key = Path(os.environ.get("SYNTHMRI_DATA_DIR", ".synthmri"), "api-key").read_text().strip()
+    with SynthMRI(f"http://127.0.0.1:{os.environ.get('SYNTHMRI_PORT', '8000')}", key) as client:
+        n_bytes = ship_model(client, arguments.model_id, measured)
+    sys.stdout.write(f"{FOLDER / WEIGHTS}: {n_bytes / 1e6:.1f} MB\n")
+
+
+if __name__ == "__main__":
+    main()
