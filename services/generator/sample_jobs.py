@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+from services.generator.memory import held_memory
 from services.generator.sampling.outputs import ENDINGS, ImageUnit, encode_drawing
 from services.generator.sampling.recipe import SamplingRecipe, SamplingWishes, resolve_recipe
 from services.generator.sources import (
@@ -209,7 +210,7 @@ def draw_images(execution: Execution) -> dict[str, Any]:
         sha256 = execution.objects.put_blob(data)
         return {"index": index, "sha256": sha256, "width": recipe.size, "height": recipe.size}
 
-    with Delivery(deliver) as delivery:
+    with held_memory(), Delivery(deliver) as delivery:
         drawing = sample_unit_images(drawer, sampler, plan, progress=execution.progress, device=choose_device())
         for index, drawn in drawing:
             delivery.add(index, drawn)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from services.generator.memory import held_memory
 from services.generator.models.footprint import check_footprint
 from services.generator.models.preset import Preset, PresetValueInvalid
 from services.generator.models.presets import find_preset
@@ -153,16 +154,17 @@ def finish_training(execution: Execution) -> list[DraftArtifact]:
     data = load_training_data(execution, images, plan, preset)
     resume = execution.load_resume()
     log.info("training_started", n_images=len(plan.training), preset=preset.name, resumed=resume is not None)
-    model = train_model(
-        data,
-        preset,
-        seed=request["seed"],
-        progress=execution.progress,
-        save=execution.save_resume,
-        save_every_s=get_generator_settings().checkpoint_every_s,
-        resume=resume,
-        publish=execution.publish,
-    )
+    with held_memory():
+        model = train_model(
+            data,
+            preset,
+            seed=request["seed"],
+            progress=execution.progress,
+            save=execution.save_resume,
+            save_every_s=get_generator_settings().checkpoint_every_s,
+            resume=resume,
+            publish=execution.publish,
+        )
     described = {**describe_images(images, plan), "threads": n_threads, "notes": notes}
     files = {file["name"]: file["sha256"] for file in JobStore(get_database()).get(execution.job_id, None)["files"]}
     request = {**request, "n_images": len(plan.training)}  # An older version's request does not say it.
