@@ -92,6 +92,13 @@ class EmbeddedPlatform:
         """What one process has written."""
         return (self.data_dir / "logs" / f"{name}.log").read_text(errors="replace")
 
+    def keys(self, *words: str) -> str:
+        """What `synthmri keys` prints."""
+        command = [sys.executable, "-m", "gateway.cli", "keys", *words]
+        return subprocess.run(
+            command, cwd=PROJECT, env=self.environ, capture_output=True, text=True, timeout=COMMAND_S, check=True
+        ).stdout
+
     def client(self) -> SynthMRI:
         """The platform seen with its first API key; close it."""
         return SynthMRI(self.base_url, self.api_key)
