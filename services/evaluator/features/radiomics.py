@@ -31,7 +31,7 @@ COMMAND: Final = "make setup EXTRAS=radiomics"
 """What installs the library."""
 
 BIN_WIDTH: Final = 5
-"""Gray levels in one bin of the texture matrices: FRD's. 8 bit fill up to 52 bins; its configuration wants 30 to 130."""
+"""Gray levels in one bin of the texture matrices: FRD's. 8 bit fill up to 52 bins; FRD wants 30 to 130."""
 
 SETTINGS: Final[dict[str, Any]] = {"binWidth": BIN_WIDTH, "distances": [1]}
 """Settings of the library, PyRadiomics' names: neighbours at one pixel, in all four directions."""
