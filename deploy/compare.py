@@ -1,0 +1,168 @@
+"""Compare sets of synthetic MRIs in one run, with the same code and features: the measurements of docs/results.md.
+
+    make up
+    .venv/bin/python -m deploy.compare --data ../shared/data/brain-tumor-mri --set study=../shared/data/ddpm-study-2400
+
+Each `--set NAME=FOLDER` holds images in a folder for each class; `--draw N` adds a set of N images of each class by the
+default model, and `--model ID` by another one. Real images are prepared by the study's recipe, so that its 1,024
+Testing images are the test. Writes results.json, results.md, one contact sheet and one audit page for each set into
+`--target`; a set that is in results.json already is not measured again, so that a run that was cut off goes on.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+from shared.client import SynthMRI
+from shared.tumour import CLASS_ORDER
+
+Json = dict[str, Any]
+METRICS: Final = ("fid", "kid", "precision", "recall", "density", "coverage")
+_SHEET: Final = 32
+_RESULTS: Final = "results.json"
+
+
+class Comparison:
+    """What has been measured so far, kept in `target` after each set."""
+
+    def __init__(self, client: SynthMRI, target: Path) -> None:
+        self._client, self._target = client, target
+        target.mkdir(parents=True, exist_ok=True)
+        path = target / _RESULTS
+        self.results: Json = json.loads(path.read_text()) if path.exists() else {"sets": {}}
+
+    def prepare(self, data: Path) -> None:
+        """Upload and prepare the real images, and train the classifier whose features are compared."""
+        if "real" in self.results:
+            return
+        raw = self._client.upload(data, name="real")["id"]
+        self.results["real"] = self._made(self._client.preprocess(raw, "study"), "image_set")
+        trained = self._client.train_classifier(self.results["real"], seed=0)
+        self.results["classifier"] = self._made(trained, "model")
+        self._save()
+
+    def draw(self, n: int, model: str | None, folder: Path) -> None:
+        """Draw `n` images of each class with one model into `folder`."""
+        for each in CLASS_ORDER:
+            job = self._client.generate(each, n, seed=1, model=model)
+            drawn = self._made(job, "image_set")
+            archive = folder / f"{each}.zip"
+            self._client.download_archive(drawn, archive)
+            with zipfile.ZipFile(archive) as opened:
+                opened.extractall(folder, [name for name in opened.namelist() if name.startswith(f"{each}/")])
+            archive.unlink()
+
+    def measure(self, name: str, folder: Path, features: list[str]) -> None:
+        """Upload, score and audit one set."""
+        began = time.monotonic()
+        synthetic = self._client.upload(folder, name=name)["id"]
+        (self._target / f"{name}.png").write_bytes(self._client.grid(synthetic, n=_SHEET, px=128))
+        measured: Json = {"image_set": synthetic, "scores": {}}
+        for space in features:
+            fields = {"features": space, "model": self.results["classifier"] if space == "classifier" else None}
+            report = self._made(self._client.evaluate(synthetic, self.results["real"], METRICS, **fields), "report")
+            measured["scores"][space] = self._client.report(report)["report"]["metrics"]
+        audit = self._made(self._client.audit(synthetic, self.results["real"]), "report")
+        measured["audit"] = self._client.report(audit)["report"]
+        (self._target / f"{name}-audit.html").write_bytes(self._client.report_as(audit, "html"))
+        measured["seconds"] = round(time.monotonic() - began)
+        self.results["sets"][name] = measured
+        self._save()
+
+    def _made(self, job: Json, noun: str) -> str:
+        done = self._client.wait(job["id"])
+        return next(str(artifact["id"]) for artifact in done["artifacts"] if artifact["noun"] == noun)
+
+    def _save(self) -> None:
+        (self._target / _RESULTS).write_text(json.dumps(self.results, indent=1))
+        (self._target / "results.md").write_text(write_table(self.results["sets"]))
+
+
+def write_table(sets: Json) -> str:
+    """The sets as a Markdown table, one column for each, and the real images where a score has its floor."""
+    rows: dict[str, dict[str, str]] = {}
+    for name, measured in sets.items():
+        for space, entries in measured["scores"].items():
+            for entry in entries:
+                row = rows.setdefault(f"{entry['label']}, {space}", {})
+                row[name] = _value(entry)
+                if entry["real"]:
+                    row["real"] = _value(entry["real"])
+        for title, (value, real) in _audited(measured["audit"]).items():
+            row = rows.setdefault(title, {})
+            row[name] = value
+            row.setdefault("real", real)
+    columns = [*sets, "real"]
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines += [f"| {title} | " + " | ".join(row.get(c, "") for c in columns) + " |" for title, row in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _value(entry: Json) -> str:
+    interval = entry.get("interval") or {}
+    ends = f" [{interval['low']:.3g}, {interval['high']:.3g}]" if "low" in interval else ""
+    return f"{entry['value']:.3g}{ends}"
+
+
+def _audited(audit: Json) -> dict[str, tuple[str, str]]:
+    """Figures of an audit: (of the synthetic images, of real Testing images where there are such)."""
+    rows: dict[str, tuple[str, str]] = {}
+    usefulness = audit.get("usefulness")
+    if usefulness:
+        rows["usefulness (accuracy on real Testing images)"] = tuple(  # type: ignore[assignment]
+            f"{side['accuracy']:.3f} [{side['interval'][0]:.3f}, {side['interval'][1]:.3f}]"
+            for side in (usefulness["synthetic"], usefulness["real"])
+        )
+    for each, measured in audit["classes"].items():
+        copies, baseline = measured["memorisation"], measured["memorisation"]["baseline"]
+        rows[f"copies of Training images, {each}"] = (
+            str(len(copies["copies"])),
+            str(baseline["n_above"]) if baseline else "",
+        )
+        for cue in measured["shortcuts"]["cues"]:
+            if cue["cue"] in ("sharpness", "brightness"):
+                title = f"{cue['cue']}, median, {each} ({cue['unit']})"
+                rows[title] = (f"{cue['synthetic']['median']:.4g}", f"{cue['reference']['median']:.4g}")
+        detector = measured["shortcuts"]["detector"]
+        rows[f"detector AUC, {each}"] = (f"{detector['auc']:.3f}", f"{detector['auc_of_baseline']:.3f}")
+        coverage = measured["diversity"]["coverage"]
+        rows[f"coverage, {each}"] = (f"{coverage['synthetic_of_as_many']:.2f}", f"{coverage['baseline']:.2f}")
+    return rows
+
+
+def main() -> None:
+    """Read the command line; the platform's address and key are those of SYNTHMRI_DATA_DIR and SYNTHMRI_PORT."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the real images, Training and Testing")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=FOLDER", help="a synthetic set")
+    parser.add_argument("--draw", type=int, default=0, metavar="N", help="images of each class to draw")
+    parser.add_argument("--model", help="who draws; the default model if left out")
+    parser.add_argument("--name", default="ours", help="of the set that is drawn")
+    parser.add_argument("--features", default="classifier,radiomics", help="feature spaces, comma between")
+    parser.add_argument("--target", type=Path, default=Path("bench-output/compare"))
+    arguments = parser.parse_args()
+    key = Path(os.environ.get("SYNTHMRI_DATA_DIR", ".synthmri"), "api-key").read_text().strip()
+    with (
+        SynthMRI(f"http://127.0.0.1:{os.environ.get('SYNTHMRI_PORT', '8000')}", key) as client,
+        tempfile.TemporaryDirectory() as workplace,
+    ):
+        comparison = Comparison(client, arguments.target)
+        comparison.prepare(arguments.data)
+        folders = {name: Path(folder) for name, _, folder in (each.partition("=") for each in arguments.set)}
+        if arguments.draw and arguments.name not in comparison.results["sets"]:
+            comparison.draw(arguments.draw, arguments.model, Path(workplace))
+            folders[arguments.name] = Path(workplace)
+        for name, folder in folders.items():
+            if name not in comparison.results["sets"]:
+                comparison.measure(name, folder, arguments.features.split(","))
+        sys.stdout.write((arguments.target / "results.md").read_text())
+
+
+if __name__ == "__main__":
+    main()
