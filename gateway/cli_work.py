@@ -95,7 +95,9 @@ def generate(
     ctx: typer.Context,
     tumour_class: ClassName,
     n: Annotated[int, typer.Option("-n", min=1, help="How many images.")],
-    model: Annotated[str | None, typer.Option(help="Diffusion model; default: your newest one of the class.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Diffusion model; default: your newest of the class, else the shipped one.")
+    ] = None,
     sampler: Annotated[str | None, typer.Option(help="dpm++, unipc, ddim or ddpm.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
     quality: Annotated[str | None, typer.Option(help="fast, balanced or study, in place of sampler and steps.")] = None,

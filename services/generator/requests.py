@@ -25,7 +25,9 @@ class GenerationRequest(BaseModel):
     tumour_class: TumourClass = Field(alias="class", description="The class to generate.", examples=["glioma"])
     n: int = Field(ge=1, description="How many images.", examples=[600])
     model: Identifier | None = Field(
-        None, description="Id of a diffusion model; your newest that draws the class if left out."
+        None,
+        description="Id of a diffusion model; if left out, your newest that draws the class, else the one that came "
+        "with the platform.",
     )
     quality: Quality | None = Field(
         None,
