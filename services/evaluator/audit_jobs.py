@@ -17,6 +17,7 @@ from services.evaluator.audit.sides import (
     warn_of_sides,
 )
 from services.evaluator.audit.small_network import N_UPDATES
+from services.evaluator.metrics.selection import Caution
 from services.evaluator.requests import Check
 from services.evaluator.sources import StepProgress, get_json, load_images, open_sides, put_json, warn_of_training_set
 from shared.artifacts.store import DraftArtifact, get_artifacts
@@ -47,22 +48,22 @@ def start_audit(caller: Caller, request: dict[str, Any]) -> Accepted:
     artifacts = get_artifacts()
     synthetic, real = (artifacts.get(request[side], caller.owner, "image_set") for side in ("synthetic", "real"))
     sides = open_sides(artifacts, request, caller.owner)
-    size_px, warnings = choose_size(sides)
+    size_px, resizing = choose_size(sides)
     real_manifest = artifacts.manifest(real)
     has_splits = any(image.get("split") for image in real_manifest["images"])
-    warnings = [
+    cautions = [
         *warn_of_kinds(synthetic.kind, real.kind, same=synthetic.id == real.id),
         *warn_of_training_set(artifacts, synthetic, real, caller.owner),
         *warn_of_sides(sides, request["split"], has_splits=has_splits),
         *_warn_of_leaks(real_manifest),
-        *warnings,
+        *resizing,
     ]
     checks = [Check(check) for check in request["checks"]]
     if Check.USEFULNESS in checks and (refusal := refuse_usefulness(sides)):
         checks.remove(Check.USEFULNESS)
-        warnings.append(refusal)
+        cautions.append(refusal)
         if not checks:
-            raise UsefulnessNotMeasurable(f"{refusal} Nothing else was asked for.")
+            raise UsefulnessNotMeasurable(f"{refusal.sentence} Nothing else was asked for.")
     # What is decided here holds for all shards, whatever people change in the meantime.
     resolved = {
         **request,
@@ -70,21 +71,23 @@ def start_audit(caller: Caller, request: dict[str, Any]) -> Accepted:
         "checks": checks,
         "classes": list(sides),
         "size_px": list(size_px),
-        "warnings": warnings,
+        "warnings": [caution.sentence for caution in cautions],
+        "warning_codes": [caution.code for caution in cautions],
     }
     shards = _cut_shards(list(sides), checks)
     total = sum(_weigh(shard, sides, resolved) for shard in shards)
     return submit(caller, "audit", resolved, shards=shards, total=total, unit="image pass")
 
 
-def _warn_of_leaks(manifest: dict[str, Any]) -> list[str]:
+def _warn_of_leaks(manifest: dict[str, Any]) -> list[Caution]:
     leaks = (manifest.get("leakage") or {}).get("kept", 0)
     if not leaks:
         return []
-    return [
+    sentence = (
         f"{leaks} Testing images of the real set occur in its Training images: the baseline of copies and the accuracy "
         "after training on real images are too high by that."
-    ]
+    )
+    return [Caution("known_leakage", sentence)]
 
 
 def _cut_shards(classes: Sequence[str], checks: Sequence[Check]) -> list[dict[str, Any]]:
@@ -223,9 +226,10 @@ def finish_audit(execution: Execution) -> list[DraftArtifact]:
     runs = [get_json(execution, result["run"]) for result in execution.results if "run" in result]
     usefulness = summarise_usefulness(runs) if runs else None
     missing = max((sum(run["missing"].values()) for run in runs), default=0)
-    warnings = list(request["warnings"])
+    warnings, codes = list(request["warnings"]), list(request.get("warning_codes", []))
     if missing:
         warnings.append(f"Usefulness: {missing} fewer real images than synthetic ones were there to train on.")
+        codes.append("fewer_real_images")
     findings = list_findings(classes, usefulness)
     execution.progress.raise_if_cancelled()
     nearest = {name: found["memorisation"].pop("nearest") for name, found in classes.items() if "memorisation" in found}
@@ -237,6 +241,7 @@ def finish_audit(execution: Execution) -> list[DraftArtifact]:
         "classes": classes,
         "usefulness": usefulness,
         "warnings": warnings,
+        "warning_codes": codes,
     }
     sheets = {name: execution.objects.get_blob(part["sheet"]) for name, part in parts.items() if part["sheet"]}
     points = {name: execution.objects.get_blob(part["points"]) for name, part in parts.items()}

@@ -10,7 +10,7 @@ import numpy as np
 from services.evaluator.audit.images import AuditImages, FileFacts, read_file_facts
 from services.evaluator.audit.sides import Sides, select_sides
 from services.evaluator.features.reading import SizePx, read_gray
-from services.evaluator.metrics.selection import Images
+from services.evaluator.metrics.selection import Caution, Images
 from shared.artifacts.annotations import annotated_images
 from shared.artifacts.store import EVERYONE, Artifact, ArtifactStore
 from shared.database import get_database
@@ -76,24 +76,26 @@ def _with_native_size(facts: FileFacts, image: dict[str, Any]) -> FileFacts:
     return replace(facts, native_width=native["width"], native_height=native["height"])
 
 
-def warn_of_training_set(artifacts: ArtifactStore, synthetic: Artifact, real: Artifact, owner: str) -> list[str]:
-    """A sentence if the synthetic set's model was trained on other images than those of the real set."""
+def warn_of_training_set(artifacts: ArtifactStore, synthetic: Artifact, real: Artifact, owner: str) -> list[Caution]:
+    """A warning if the synthetic set's model was trained on other images than those of the real set."""
     for model_id in artifacts.manifest(synthetic)["parents"]:
         try:
             model = artifacts.get(model_id, owner, "model")
         except ModelNotFound:  # a parent of another noun
             continue
         if model.owner == EVERYONE:
-            return [
+            sentence = (
                 f"The synthetic images come from {model_id}, which came with the platform: its card names the images "
                 "it was trained on, and copies of those that are not in the real set cannot be found."
-            ]
+            )
+            return [Caution("model_was_shipped", sentence)]
         trained_on = [parent for parent in artifacts.manifest(model)["parents"] if parent.startswith("set-")]
         if trained_on and not _akin(artifacts, real, trained_on, owner):
-            return [
+            sentence = (
                 f"The synthetic images come from {model_id}, which was trained on {trained_on[0]}, not on {real.id}: "
                 "copies of images that are not in the real set cannot be found."
-            ]
+            )
+            return [Caution("model_of_other_images", sentence)]
     return []
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from services.evaluator.features.reading import SizePx, common_size
 from services.evaluator.metrics.samples import TooFewImages
-from services.evaluator.metrics.selection import Images, NoSuchImages
+from services.evaluator.metrics.selection import Caution, Images, NoSuchImages
 from shared.errors import InvalidInput
 from shared.tumour import CLASS_ORDER, Split
 
@@ -90,20 +90,23 @@ def _require(side: str, what: str, chosen: Sequence[Any], everything: Images) ->
         )
 
 
-def refuse_usefulness(sides: dict[str, Sides]) -> str | None:
-    """Why usefulness cannot be measured with these images, as a sentence; None where it can."""
+def refuse_usefulness(sides: dict[str, Sides]) -> Caution | None:
+    """Why usefulness cannot be measured with these images; None where it can."""
     if len(sides) < 2:
-        return "Usefulness was left out: a classifier needs images of at least two classes."
+        return Caution(
+            "usefulness_left_out", "Usefulness was left out: a classifier needs images of at least two classes."
+        )
     bare = [name for name, side in sides.items() if not side.baseline]
     if bare:
-        return (
+        sentence = (
             f"Usefulness was left out: the real set has no other split of {', '.join(bare)} to test a classifier on "
             f"(at least {MIN_IMAGES} images)."
         )
+        return Caution("usefulness_left_out", sentence)
     return None
 
 
-def choose_size(sides: dict[str, Sides]) -> tuple[SizePx, list[str]]:
+def choose_size(sides: dict[str, Sides]) -> tuple[SizePx, list[Caution]]:
     """The size to which all images are brought, the commonest of the reference, and a warning if that changes any."""
     everything = [side.synthetic + side.reference + side.baseline for side in sides.values()]
     reference = [_size(image) for side in sides.values() for image in side.reference]
@@ -112,45 +115,49 @@ def choose_size(sides: dict[str, Sides]) -> tuple[SizePx, list[str]]:
     if not n_resized:
         return size_px, []
     n = sum(map(len, everything))
-    return size_px, [
+    sentence = (
         f"{n_resized} of {n} images were resized to {size_px[0]} x {size_px[1]} px, the commonest size of the real "
         "images: sharpness and spectra include what resizing does."
-    ]
+    )
+    return size_px, [Caution("sizes_resized", sentence)]
 
 
 def _size(image: dict[str, Any]) -> SizePx:
     return image["width"], image["height"]
 
 
-def warn_of_sides(sides: dict[str, Sides], split: str, *, has_splits: bool) -> list[str]:
-    """Sentences on what the real set lacks, and on unequal numbers."""
-    found = []
+def warn_of_sides(sides: dict[str, Sides], split: str, *, has_splits: bool) -> list[Caution]:
+    """What the real set lacks."""
     bare = [name for name, side in sides.items() if not side.baseline]
     if not has_splits:
-        found.append(
+        sentence = (
             "The real set has no splits: all its images are the reference, and nothing shows what fresh real images "
             "look like beside them."
         )
-    elif bare:
-        found.append(
+        return [Caution("no_baseline", sentence)]
+    if bare:
+        sentence = (
             f"The real set has fewer than {MIN_IMAGES} {other_split(split)} images of {', '.join(bare)}: nothing shows "
             "what fresh real images look like there."
         )
-    return found
+        return [Caution("no_baseline", sentence)]
+    return []
 
 
-def warn_of_kinds(synthetic_kind: str, real_kind: str, *, same: bool) -> list[str]:
-    """Sentences on sets that are not of the kind their place asks for."""
+def warn_of_kinds(synthetic_kind: str, real_kind: str, *, same: bool) -> list[Caution]:
+    """Sets that are not of the kind their place asks for."""
     found = []
     if same:
-        found.append("Both sides are the same image set.")
+        found.append(Caution("same_set", "Both sides are the same image set."))
     if synthetic_kind != "synthetic":
-        found.append(f"The set given as synthetic is {synthetic_kind}: its images were not generated here.")
+        sentence = f"The set given as synthetic is {synthetic_kind}: its images were not generated here."
+        found.append(Caution("synthetic_set_is_not", sentence))
     if real_kind == "synthetic":
-        found.append("The set given as real is synthetic.")
+        found.append(Caution("real_set_is_synthetic", "The set given as real is synthetic."))
     if real_kind == "raw":
-        found.append(
+        sentence = (
             "The real set is as it was uploaded: cues such as size and file format tell of preprocessing as well. Best "
             "give the preprocessed set that the model was trained on."
         )
+        found.append(Caution("real_set_is_raw", sentence))
     return found

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from services.evaluator import audit_jobs
-from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
+from shared.artifacts.store import EVERYONE, Artifact, ArtifactStore, DraftArtifact
 from shared.jobs.runner import run_shard
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
@@ -184,7 +184,9 @@ def test_what_a_reader_must_know_is_said_at_once(
     client: httpx.Client, artifacts: ArtifactStore, objects: ObjectStore, sets: dict[str, str]
 ) -> None:
     def warnings(**change: Any) -> str:
-        return " ".join(start(client, {**sets, **change})["request"]["warnings"])
+        request = start(client, {**sets, **change})["request"]
+        assert len(request["warning_codes"]) == len(request["warnings"])
+        return " ".join([*request["warnings"], *request["warning_codes"]])
 
     assert warnings() == ""
     assert "Both sides are the same" in warnings(synthetic=sets["real"])
@@ -201,6 +203,7 @@ def test_what_a_reader_must_know_is_said_at_once(
     said = warnings(real=leaky, **{"class": "glioma"})
     assert "2 Testing images of the real set occur in its Training images" in said
     assert "fewer than 5 Testing images of glioma" in said
+    assert {"known_leakage", "no_baseline", "usefulness_left_out"} <= set(said.split())
 
 
 @pytest.mark.parametrize("trained_on", ["the set", "another set"])
@@ -213,6 +216,15 @@ def test_a_model_of_other_images_is_named(
     synthetic = store_set(artifacts, objects, "synthetic", groups, parents=[model.id])
     said = " ".join(start(client, {**sets, "synthetic": synthetic, "class": "glioma"})["request"]["warnings"])
     assert (f"come from {model.id}, which was trained on {parent}" in said) is (trained_on == "another set")
+
+
+def test_images_of_the_shipped_model_are_known_as_such(
+    client: httpx.Client, artifacts: ArtifactStore, objects: ObjectStore, sets: dict[str, str]
+) -> None:
+    model = artifacts.create(DraftArtifact("model", "diffusion", "m", {}), owner=EVERYONE)
+    synthetic = store_set(artifacts, objects, "synthetic", {"glioma": phantoms_u8("glioma", 6, 4)}, parents=[model.id])
+    request = start(client, {**sets, "synthetic": synthetic, "class": "glioma"})["request"]
+    assert "model_was_shipped" in request["warning_codes"]
 
 
 def test_a_colour_image_fails_the_job_by_name(

@@ -29,7 +29,8 @@ def test_each_class_has_its_three_sides_in_the_platforms_order() -> None:
     assert counts == {"glioma": (9, 7, 0), "notumor": (8, 6, 5)}  # four Testing gliomas are no baseline
     assert list(counts) == ["glioma", "notumor"]
     assert sides["notumor"].n_images == 19
-    (warning,) = warn_of_sides(sides, "Training", has_splits=True)
+    (caution,) = warn_of_sides(sides, "Training", has_splits=True)
+    warning = caution.sentence
     assert "fewer than 5 Testing images of glioma" in warning
 
 
@@ -43,7 +44,8 @@ def test_without_splits_all_real_images_are_the_reference() -> None:
     real = [{**image, "split": None} for image in REAL]
     sides = select_sides(SYNTHETIC, real, tumour_class="glioma", split="Training")
     assert (len(sides["glioma"].reference), len(sides["glioma"].baseline)) == (11, 0)
-    (warning,) = warn_of_sides(sides, "Training", has_splits=False)
+    (caution,) = warn_of_sides(sides, "Training", has_splits=False)
+    warning = caution.sentence
     assert "no splits" in warning
 
 
@@ -68,7 +70,8 @@ def test_usefulness_wants_two_classes_and_images_to_test_on() -> None:
 def test_all_images_are_brought_to_the_references_commonest_size() -> None:
     real = [*images("glioma", 5, "Training", 64), *images("glioma", 6, "Testing", 32)]
     sides = select_sides(images("glioma", 9, size_px=128), real, tumour_class=None, split="Training")
-    size_px, (warning,) = choose_size(sides)
+    size_px, (caution,) = choose_size(sides)
+    warning = caution.sentence
     assert size_px == (64, 64)
     assert "15 of 20 images were resized to 64 x 64 px" in warning
     same = select_sides(images("glioma", 9), images("glioma", 5), tumour_class=None, split="Training")
