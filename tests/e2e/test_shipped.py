@@ -3,6 +3,7 @@
 import io
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,11 @@ LIMIT_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def newcomer(platform: EmbeddedPlatform) -> SynthMRI:
+def newcomer(platform: EmbeddedPlatform) -> Iterator[SynthMRI]:
     """A client of a team of its own."""
     key = platform.keys("create", "--name", "new", "--owner", "newcomers")
-    return SynthMRI(platform.base_url, key.strip())
+    with SynthMRI(platform.base_url, key.strip()) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("tumour_class", CLASSES)
