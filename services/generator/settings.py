@@ -17,6 +17,12 @@ class GeneratorSettings(BaseSettings):
         description="Least seconds between the resume bundles of a training; a killed worker loses the updates since "
         "the last, and a measurement or a sheet that it was at.",
     )
+    compile_networks: bool = Field(
+        False,
+        description="Whether networks are compiled by torch.compile before they train or draw, which pays for hours of "
+        "work on a GPU: the first update, and the first batch of each size, takes minutes. Needs a C++ compiler. "
+        "Images may differ by rounding from those of a worker without it.",
+    )
 
 
 @lru_cache

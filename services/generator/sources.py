@@ -9,6 +9,7 @@ import numpy as np
 
 from services.generator.images import check_images, decode_gray, prepare_image
 from services.generator.models.preset import Preset
+from services.generator.settings import get_generator_settings
 from services.generator.shipped_model import register_shipped_model
 from services.generator.training.data import TrainingData, TrainingPlan
 from shared.artifacts.leakage import require_no_leakage
@@ -172,7 +173,10 @@ def load_network(weights_sha256: str) -> "tuple[nn.Module, Preset]":
     from services.generator.models.checkpoints import load_network as build
     from services.generator.models.network import choose_device
 
-    return build(get_objects().get_blob(weights_sha256), choose_device())
+    network, preset = build(get_objects().get_blob(weights_sha256), choose_device())
+    if get_generator_settings().compile_networks:
+        network.compile(dynamic=False)
+    return network, preset
 
 
 @lru_cache(maxsize=1)

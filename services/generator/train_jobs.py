@@ -164,6 +164,7 @@ def finish_training(execution: Execution) -> list[DraftArtifact]:
             save_every_s=get_generator_settings().checkpoint_every_s,
             resume=resume,
             publish=execution.publish,
+            compiled=get_generator_settings().compile_networks,
         )
     described = {**describe_images(images, plan), "threads": n_threads, "notes": notes}
     files = {file["name"]: file["sha256"] for file in JobStore(get_database()).get(execution.job_id, None)["files"]}

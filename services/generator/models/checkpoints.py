@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from services.generator.models.network import build_network
+from services.generator.models.network import build_network, place_network
 from services.generator.models.preset import Preset
 from services.generator.models.weight_files import LENGTH_BYTES, refuse_pickle
 from shared.errors import InvalidInput
@@ -67,4 +67,4 @@ def load_network(data: bytes, device: torch.device | None = None) -> tuple[nn.Mo
         network.load_state_dict(state)
     except (KeyError, ValueError, RuntimeError) as error:
         raise CheckpointDamaged("The weights in this checkpoint do not fit the network it describes.") from error
-    return network.to(device or torch.device("cpu")).eval(), preset
+    return place_network(network, device or torch.device("cpu")).eval(), preset

@@ -1,11 +1,12 @@
 """The learner: a network, its optimiser and the moving average of its weights; what one update changes."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from services.generator.models.network import build_network, training_dtype
+from services.generator.models.network import build_network, place_network, training_dtype
 from services.generator.models.preset import Preset
 from services.generator.training.averaging import MovingAverage
 from services.generator.training.batches import Batch
@@ -23,16 +24,16 @@ class Learner:
         preset: network, objective and optimiser.
         seed: decides the initial weights.
         device: where everything is.
+        compiled: whether updates on full batches run the network through torch.compile: the same but for rounding, and
+            the first takes a minute or more. Smaller batches and measurements, of other shapes, run it as it is.
     """
 
-    def __init__(self, preset: Preset, seed: int, device: torch.device) -> None:
+    def __init__(self, preset: Preset, seed: int, device: torch.device, *, compiled: bool = False) -> None:
         self._preset, self._device = preset, device
         self.precision = str(training_dtype(device, preset.precision)).removeprefix("torch.")
         self.objective = Objective(preset, device)
-        self.network: nn.Module = build_network(preset.unet, seed).to(device).train()
-        if device.type == "cuda":
-            # Tensor cores want channels last; on a CPU it gains nothing.
-            self.network = self.network.to(memory_format=torch.channels_last)
+        self.network = place_network(build_network(preset.unet, seed), device).train()
+        self._compiled = torch.compile(self.network, dynamic=False) if compiled else None
         self._optimizer = torch.optim.Adam(self.network.parameters(), lr=preset.learning_rate, fused=True)
         self._scaler = self._build_scaler()
         self._average = MovingAverage(self.network, preset.ema_decay) if preset.ema_decay is not None else None
@@ -51,7 +52,7 @@ class Learner:
         """
         x_t = self.objective.add_noise(batch.x_0, batch.eps, batch.t)
         with torch.autocast(self._device.type, self.dtype, enabled=self.dtype != torch.float32):
-            predicted = self.network(x_t, batch.t, batch.classes)
+            predicted = self._network_for(len(x_t))(x_t, batch.t, batch.classes)
         plain, weighted = self.objective.measure(predicted, batch.x_0, batch.eps, batch.t)
         for group in self._optimizer.param_groups:
             group["lr"] = self._preset.learning_rate_at(step, n_steps)
@@ -96,6 +97,9 @@ class Learner:
         self._optimizer.load_state_dict({"state": self._lay_out(state.optimizer), "param_groups": groups})
         if state.scaler:
             self._scaler.load_state_dict(state.scaler)
+
+    def _network_for(self, n_images: int) -> Callable[..., Tensor]:
+        return self._compiled if self._compiled is not None and n_images == self._preset.batch_size else self.network
 
     def _build_scaler(self) -> torch.amp.GradScaler:
         return torch.amp.GradScaler(self._device.type, enabled=self.dtype == torch.float16)

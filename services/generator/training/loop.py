@@ -56,6 +56,7 @@ def train_model(
     resume: bytes | None = None,
     save_every_s: float = SAVE_EVERY_S,
     publish: Publish = forget_file,
+    compiled: bool = False,
 ) -> TrainedModel:
     """Train a network of `preset` on `data`.
 
@@ -69,6 +70,7 @@ def train_model(
         resume: the newest such bundle, to go on from.
         save_every_s: least seconds between bundles; a measurement or a sheet may make it more.
         publish: takes files to look at meanwhile, by name: `curves.json` and sheets of samples.
+        compiled: whether updates run the network through torch.compile, see `learner.Learner`.
 
     Raises:
         TooFewImages, ConstantImages, WrongImageSize: see `images.check_images`.
@@ -80,7 +82,7 @@ def train_model(
     check_images(data.images_u8, preset.size_px)
     saved_at = time.monotonic()
     try:
-        run = _Run(data, preset, seed, progress, publish)
+        run = _Run(data, preset, seed, progress, publish, compiled=compiled)
         if resume is not None:
             run.restore(resume)
         while True:
@@ -105,13 +107,22 @@ def train_model(
 class _Run:
     """One training in memory: its learner, and what was recorded of each update and measured between them."""
 
-    def __init__(self, data: TrainingData, preset: Preset, seed: int, progress: Progress, publish: Publish) -> None:
+    def __init__(
+        self,
+        data: TrainingData,
+        preset: Preset,
+        seed: int,
+        progress: Progress,
+        publish: Publish,
+        *,
+        compiled: bool = False,
+    ) -> None:
         device = choose_device()
         self._preset, self._seed, self._progress, self._publish = preset, seed, progress, publish
         self._id = {"data": fingerprint_data(data), "preset": preset.model_dump(mode="json"), "seed": seed}
         self._batches = Batches(data, preset, seed, device)
         self._held_out = self._batches.hold_out()
-        self._learner = Learner(preset, seed, device)
+        self._learner = Learner(preset, seed, device, compiled=compiled)
         self._n_steps = preset.count_updates(self._batches.n_images)
         self._losses: list[Losses] = []
         self._measurements: list[Measurement] = []
