@@ -1,0 +1,1 @@
+"""The study's loop against the platform's on one GPU, as ratios of the same minutes: `make bench-gpu`."""
