@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from typing import Any
 
 import httpx
@@ -13,11 +14,15 @@ from services.generator import sample_jobs, sources, train_jobs
 from services.generator.images import decode_gray, encode_png
 from services.generator.models.checkpoints import read_tensors, write_weights
 from services.generator.models.preset import Preset
+from services.generator.sampling.drawing import SamplingPlan, sample_unit_images
+from services.generator.sampling.samplers import build_sampler
+from services.generator.settings import get_generator_settings
 from shared.app import INTERNAL_TOKEN, OWNER
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
 from shared.jobs.runner import run_shard
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
+from shared.progress import NoProgress
 from shared.settings import Settings
 from tests.services.generator.micro import MICRO, draw_images, random_network
 
@@ -258,3 +263,29 @@ def test_only_preprocessed_sets_are_trained_on(
     answer = client.post("/models/diffusion", json={"image_set": image_set.id, "class": "glioma"})
     assert (answer.status_code, answer.json()["code"]) == (422, "image_set_not_preprocessed")
     assert f"is {kind}; a diffusion model learns from a preprocessed set" in answer.json()["detail"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler: install g++")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of its compiler.
+def test_a_compiled_network_draws_the_same_but_for_rounding(
+    objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unet = {"channels": [8], "attention_levels": [False], "patch_px": 1}
+    preset = MICRO.replace({"unet": unet, "size_px": 8})
+    sha256 = objects.put_blob(write_weights(random_network(config=preset.unet).state_dict(), preset))
+
+    def draw(setting: str) -> Any:
+        monkeypatch.setenv("SYNTHMRI_COMPILE_NETWORKS", setting)
+        get_generator_settings.cache_clear()
+        sources.load_network.cache_clear()
+        network, _ = sources.load_network(sha256)
+        plan = SamplingPlan(8, preset.value_range, 1, range(3), 2)
+        sampler = build_sampler("dpm++", 4, preset.schedule)
+        return np.stack([image for _, image in sample_unit_images(network, sampler, plan, progress=NoProgress())])
+
+    try:
+        np.testing.assert_allclose(draw("true"), draw("false"), rtol=0, atol=1e-4)
+    finally:
+        get_generator_settings.cache_clear()
+        sources.load_network.cache_clear()
