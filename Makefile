@@ -8,7 +8,7 @@ UV ?= $(shell command -v uv || echo $(VENV)/bin/uv)
 export PYTHON UV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-unit lint fmt types bench openapi lock clean
+.PHONY: help setup demo up down status logs test test-unit lint fmt types bench bench-gpu openapi lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ types: setup ## mypy, strict
 
 bench: setup ## The measurements behind the numbers in the README, into bench-output/
 	@$(PY) -m pytest tests/bench --timeout 1200 -s $(ARGS)
+
+bench-gpu: setup ## The study's loop against ours on an NVIDIA GPU, into bench-output/ (ARGS="--minutes 8")
+	@$(PY) -m tests.bench.gpu $(ARGS)
 
 openapi: setup ## Save the merged OpenAPI document of the running platform to openapi.json
 	@$(PY) -m deploy.embedded openapi openapi.json
