@@ -190,7 +190,6 @@ def test_twins_are_named_in_the_manifest() -> None:
         ({"class": "glioma", "n": 1, "colour": "red"}, "invalid_request", "colour"),
         ({"class": "glioma", "n": 1, "name": "a\x00b"}, "invalid_request", "name"),
         ({"class": "glioma", "n": 1, "model": "mdl\x00"}, "invalid_request", "model"),
-        ({"class": "pituitary", "n": 1}, "model_not_found", "POST /models/diffusion"),
         ({"class": "glioma", "n": 1, "model": "mdl-none"}, "model_not_found", "mdl-none"),
     ],
 )
