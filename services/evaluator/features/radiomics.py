@@ -113,8 +113,8 @@ class RadiomicsExtractor:
         import flash_radiomics
         from flash_radiomics.imageoperations import binImage
 
-        self.library = f"{_LIBRARY} {version(_LIBRARY)}"
-        identity = json.dumps([self.library, SETTINGS, FEATURE_NAMES], sort_keys=True)
+        self.made_with = f"{_LIBRARY} {version(_LIBRARY)}"
+        identity = json.dumps([self.made_with, SETTINGS, FEATURE_NAMES], sort_keys=True)
         self.sha256 = hashlib.sha256(identity.encode()).hexdigest()
         self._classes = {group: getattr(flash_radiomics, name) for group, (name, _) in _CLASSES.items()}
         self._bin_image = binImage

@@ -108,7 +108,7 @@ def _inception_extractor(objects: ObjectStore) -> tuple[FeatureExtractor, dict[s
 def _radiomics_extractor() -> tuple[FeatureExtractor, dict[str, Any]]:
     extractor = RadiomicsExtractor()
     space = {"name": "radiomics", "sha256": extractor.sha256, "model": None, "verified": True}
-    return extractor, {**space, "library": extractor.library}
+    return extractor, {**space, "library": extractor.made_with}
 
 
 def _classifier_extractor(execution: Execution) -> tuple[FeatureExtractor, dict[str, Any]]:
