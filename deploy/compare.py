@@ -5,7 +5,8 @@
 
 Each `--set NAME=FOLDER` holds images in a folder for each class; `--draw N` adds a set of N images of each class by the
 default model, and `--model ID` by another one. Real images are prepared by the study's recipe, so that its 1,024
-Testing images are the test. Writes results.json, results.md, one contact sheet and one audit page for each set into
+Testing images are the test; copies are looked for among the Training images of the recipe `rigorous` as well, from
+which the shipped model learned. Writes results.json, results.md, one contact sheet and one audit page for each set into
 `--target`; a set that is in results.json already is not measured again, so that a run that was cut off goes on.
 """
 
@@ -43,14 +44,18 @@ class Comparison:
             return
         raw = self._client.upload(data, name="real")["id"]
         self.results["real"] = self._made(self._client.preprocess(raw, "study"), "image_set")
+        self.results["rigorous"] = self._made(self._client.preprocess(raw, "rigorous"), "image_set")
         trained = self._client.train_classifier(self.results["real"], seed=0)
         self.results["classifier"] = self._made(trained, "model")
         self._save()
 
-    def draw(self, n: int, model: str | None, folder: Path) -> None:
-        """Draw `n` images of each class with one model into `folder`."""
-        for each in CLASS_ORDER:
-            job = self._client.generate(each, n, seed=1, model=model)
+    def draw(self, n: int, folder: Path, **options: Any) -> None:
+        """Draw `n` images of each class into `folder`; options are those of `SynthMRI.generate`.
+
+        Each class has a seed of its own, as one seed gives every class the same heads.
+        """
+        for seed, each in enumerate(CLASS_ORDER):
+            job = self._client.generate(each, n, seed=seed, **options)
             drawn = self._made(job, "image_set")
             archive = folder / f"{each}.zip"
             self._client.download_archive(drawn, archive)
@@ -70,6 +75,8 @@ class Comparison:
             measured["scores"][space] = self._client.report(report)["report"]["metrics"]
         audit = self._made(self._client.audit(synthetic, self.results["real"]), "report")
         measured["audit"] = self._client.report(audit)["report"]
+        copies = self._made(self._client.audit(synthetic, self.results["rigorous"], ["memorisation"]), "report")
+        measured["copies_of_rigorous"] = self._client.report(copies)["report"]["classes"]
         (self._target / f"{name}-audit.html").write_bytes(self._client.report_as(audit, "html"))
         measured["seconds"] = round(time.monotonic() - began)
         self.results["sets"][name] = measured
@@ -98,6 +105,9 @@ def write_table(sets: Json) -> str:
             row = rows.setdefault(title, {})
             row[name] = value
             row.setdefault("real", real)
+        for each, audited in measured["copies_of_rigorous"].items():
+            row = rows.setdefault(f"copies of Training images of `rigorous`, {each}", {})
+            row[name] = str(len(audited["memorisation"]["copies"]))
     columns = [*sets, "real"]
     lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     lines += [f"| {title} | " + " | ".join(row.get(c, "") for c in columns) + " |" for title, row in rows.items()]
@@ -143,6 +153,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=FOLDER", help="a synthetic set")
     parser.add_argument("--draw", type=int, default=0, metavar="N", help="images of each class to draw")
     parser.add_argument("--model", help="who draws; the default model if left out")
+    parser.add_argument("--guidance", type=float, help="how strongly the class is followed; the model's if left out")
+    parser.add_argument("--steps", type=int, help="of the sampler; the model's if left out")
     parser.add_argument("--name", default="ours", help="of the set that is drawn")
     parser.add_argument("--features", default="classifier,radiomics", help="feature spaces, comma between")
     parser.add_argument("--target", type=Path, default=Path("bench-output/compare"))
@@ -156,7 +168,8 @@ def main() -> None:
         comparison.prepare(arguments.data)
         folders = {name: Path(folder) for name, _, folder in (each.partition("=") for each in arguments.set)}
         if arguments.draw and arguments.name not in comparison.results["sets"]:
-            comparison.draw(arguments.draw, arguments.model, Path(workplace))
+            options = {name: getattr(arguments, name) for name in ("model", "guidance", "steps")}
+            comparison.draw(arguments.draw, Path(workplace), **options)
             folders[arguments.name] = Path(workplace)
         for name, folder in folders.items():
             if name not in comparison.results["sets"]:

@@ -1,9 +1,10 @@
 """Make a trained model the one that comes with the platform: its weights in float16, and its card, from a running one.
 
-    .venv/bin/python -m deploy.ship_model MODEL_ID [--measured measured.json]
+    .venv/bin/python -m deploy.ship_model MODEL_ID [--measured measured.json] [--guidance 1.5]
 
-`--measured` takes a JSON object of what was found out about the model's images, which joins the card. Write the
-model card for people, `services/generator/shipped/README.md`, by hand.
+`--measured` takes a JSON object of what was found out about the model's images, which joins the card; `--guidance`
+is what a request that names none gets, where measurements speak for another than the training's. Write the model card
+for people, `services/generator/shipped/README.md`, by hand.
 """
 
 import argparse
@@ -22,19 +23,22 @@ from shared.client import SynthMRI
 _NOT_KEPT: Final = ("warnings", "notes")  # of the training set; the card for people says what matters
 
 
-def ship_model(client: SynthMRI, model_id: str, measured: dict[str, Any], folder: Path = FOLDER) -> int:
+def ship_model(
+    client: SynthMRI, model_id: str, measured: dict[str, Any], *, guidance: float | None = None, folder: Path = FOLDER
+) -> int:
     """Write weights and card of the model into `folder`; returns the bytes of the weights."""
     manifest = client.model(model_id)
+    preset = {**manifest["config"]["preset"], **({} if guidance is None else {"guidance": guidance})}
     with tempfile.TemporaryDirectory() as workplace:
         archive = Path(workplace, "model.zip")
         client.export_model(model_id, archive)
         with zipfile.ZipFile(archive) as exported:
-            weights = halve_weights(exported.read("weights.safetensors"), manifest["config"]["preset"])
+            weights = halve_weights(exported.read("weights.safetensors"), preset)
     facts = {
         "name": manifest["name"],
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         # Drawn in float32, so that a processor without bfloat16 is as fast as another and draws the same.
-        "config": {**manifest["config"], "sampling_precision": "float32"},
+        "config": {**manifest["config"], "preset": preset, "sampling_precision": "float32"},
         "card": {
             **{member: value for member, value in manifest["card"].items() if member not in _NOT_KEPT},
             "code_version": manifest["code_version"],
@@ -66,11 +70,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model_id")
     parser.add_argument("--measured", type=Path, help="JSON file that joins the card")
+    parser.add_argument("--guidance", type=float, help="for requests that name none; the training's if left out")
     arguments = parser.parse_args()
     measured = json.loads(arguments.measured.read_text()) if arguments.measured else {}
     key = Path(os.environ.get("SYNTHMRI_DATA_DIR", ".synthmri"), "api-key").read_text().strip()
     with SynthMRI(f"http://127.0.0.1:{os.environ.get('SYNTHMRI_PORT', '8000')}", key) as client:
-        n_bytes = ship_model(client, arguments.model_id, measured)
+        n_bytes = ship_model(client, arguments.model_id, measured, guidance=arguments.guidance)
     sys.stdout.write(f"{FOLDER / WEIGHTS}: {n_bytes / 1e6:.1f} MB\n")
 
 
