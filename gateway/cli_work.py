@@ -80,13 +80,22 @@ def train_diffusion(
         str | None, typer.Option("--class", help="What it learns to draw; left out for one model of all classes.")
     ] = None,
     preset: Annotated[str | None, typer.Option(help="study, rigorous, compact, tiny or tiny-32.")] = None,
+    start_from: Annotated[
+        str | None, typer.Option(help="Diffusion model whose weights it begins with; its preset, if none is named.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
     leakage_waiver: LeakageWaiver = None,
     field: Fields = None,
     wait: Wait = True,
 ) -> None:
     """Train a diffusion model on one class of a preprocessed set, or on all its classes."""
-    fields = {"preset": preset, "epochs": epochs, "leakage_waiver": leakage_waiver, **read_fields(field)}
+    fields = {
+        "preset": preset,
+        "start_from": start_from,
+        "epochs": epochs,
+        "leakage_waiver": leakage_waiver,
+        **read_fields(field),
+    }
     with connected(ctx) as platform:
         finish(platform, platform.train_diffusion(image_set, tumour_class, **fields), wait=wait)
 

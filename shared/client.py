@@ -131,7 +131,7 @@ class SynthMRI(ModelCalls):
         return self._start("/preprocess", {"image_set": image_set, "recipe": recipe, **fields})
 
     def train_diffusion(self, image_set: str, tumour_class: str | None = None, **fields: Any) -> Json:
-        """Train a diffusion model of one class."""
+        """Train a diffusion model of one class, or of all of the set; fields are preset, start_from and others."""
         return self._start("/models/diffusion", {"image_set": image_set, "class": tumour_class, **fields})
 
     def generate(self, tumour_class: str, n: int, **options: Any) -> Json:

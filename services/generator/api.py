@@ -33,11 +33,18 @@ class TrainingRequest(BaseModel):
         description="The class to learn. Left out, one class-conditional model learns all classes that the set has.",
         examples=["glioma"],
     )
-    preset: Identifier = Field(
-        "tiny",
+    preset: Identifier | None = Field(
+        None,
         description="`study` (as published), `rigorous` (the same network, trained as the field does now; for GPUs), "
-        "`compact` (128 px, for CPUs), `tiny` (64 px, for a first try) or `tiny-32`.",
+        "`compact` (128 px, for CPUs), `tiny` (64 px, for a first try; what is taken if left out) or `tiny-32`. With "
+        "`start_from` leave it out: it is that model's.",
         examples=["tiny"],
+    )
+    start_from: Identifier | None = Field(
+        None,
+        description="Id of a diffusion model to go on from: the training begins with its weights, on these images, "
+        "with its preset and what you change of it. Network, schedule and classes stay as they are.",
+        examples=["model-5f0c2a9be1d24c7d90aa"],
     )
     epochs: int | None = Field(None, ge=1, le=100_000, description="Passes over all training images.", examples=[300])
     batch_size: int | None = Field(None, ge=1, le=512, description="Images per update of the weights.")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from services.generator.memory import held_memory
 from services.generator.models.footprint import check_footprint
 from services.generator.models.preset import Preset, PresetValueInvalid
-from services.generator.models.presets import find_preset
+from services.generator.models.presets import DEFAULT_PRESET, find_preset
 from services.generator.settings import get_generator_settings
 from services.generator.sources import find_training_images, load_training_data, note_leakage, set_threads
+from services.generator.starting_models import StartingModel, check_start, find_starting_model, load_start
 from services.generator.training.data import TrainingPlan, plan_training
 from shared.artifacts.store import DraftArtifact, get_artifacts
 from shared.database import get_database
@@ -41,7 +42,8 @@ class TrainingWishes:
     `overrides` are fields of the preset, by name, where None is a value too; the others win over them.
     """
 
-    preset: str
+    preset: str | None = None
+    start_from: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
@@ -60,9 +62,12 @@ def start_training(
 
     Raises:
         ImageSetNotFound, ImageSetNotPreprocessed, PresetUnknown, PresetValueInvalid, PresetTooLarge, TooFewImages,
-        TooFewClasses, KnownLeakage: at once.
+        TooFewClasses, KnownLeakage, ModelNotFound, NotADiffusionModel, StartingModelDiffers: at once.
     """
-    preset = _resolve_preset(wishes)
+    start = find_starting_model(caller.owner, wishes.start_from) if wishes.start_from is not None else None
+    preset = _resolve_preset(wishes, start)
+    if start is not None:
+        check_start(start, preset, tumour_class)
     artifact = get_artifacts().get(image_set, caller.owner, "image_set")
     images = find_training_images(artifact)
     preset = _choose_classes(preset, tumour_class, images)
@@ -80,26 +85,27 @@ def start_training(
         "name": wishes.name or f"{what} {preset.name} {preset.size_px} px",
         "leakage_waiver": wishes.leakage_waiver,
         "n_images": len(plan.training),
+        "start_from": {"model": start.model, "weights": start.weights_sha256} if start is not None else None,
     }
     return submit(caller, "diffusion.train", request, total=preset.count_updates(len(plan.training)), unit="step")
 
 
-def _resolve_preset(wishes: TrainingWishes) -> Preset:
-    """The preset with all that the request changes."""
+def _resolve_preset(wishes: TrainingWishes, start: StartingModel | None) -> Preset:
+    """The preset, or without one that of the model to begin with, with all that the request changes."""
     if "name" in wishes.overrides:
         raise PresetValueInvalid(
             "The preset's name stays with it; the field `name` beside `overrides` names the model."
         )
-    return (
-        find_preset(wishes.preset)
-        .replace(wishes.overrides)
-        .override(
-            epochs=wishes.epochs,
-            batch_size=wishes.batch_size,
-            learning_rate=wishes.learning_rate,
-            size_px=wishes.size,
-            ema_decay=wishes.ema_decay,
-        )
+    if wishes.preset is None and start is not None:
+        preset = start.preset
+    else:
+        preset = find_preset(wishes.preset or DEFAULT_PRESET)
+    return preset.replace(wishes.overrides).override(
+        epochs=wishes.epochs,
+        batch_size=wishes.batch_size,
+        learning_rate=wishes.learning_rate,
+        size_px=wishes.size,
+        ema_decay=wishes.ema_decay,
     )
 
 
@@ -162,6 +168,7 @@ def finish_training(execution: Execution) -> list[DraftArtifact]:
             progress=execution.progress,
             save=execution.save_resume,
             save_every_s=get_generator_settings().checkpoint_every_s,
+            start=load_start(execution, request),
             resume=resume,
             publish=execution.publish,
             compiled=get_generator_settings().compile_networks,
@@ -219,7 +226,7 @@ def draft_model(
     }
     sets = {f"{kind}_weights": put(write_weights(weights, preset)) for kind, weights in model.weights.items()}
     tumour_class = request["class"]
-    body = {
+    body: dict[str, Any] = {
         "objects": {"weights": sets[f"{model.chosen}_weights"], **sets, **files},
         "config": {
             "class": tumour_class,
@@ -230,7 +237,11 @@ def draft_model(
         "card": {**facts, "chosen_weights": model.chosen, **described, "curves": model.curves},
         "seed": request["seed"],
     }
+    start = request.get("start_from")
+    if start is not None:
+        body["card"]["start_from"] = start
     summary = {"preset": preset.name, "size_px": preset.size_px, **facts}
     if preset.classes:
         summary["classes"] = list(preset.classes)
-    return DraftArtifact("model", "diffusion", request["name"], body, summary, tumour_class, [request["image_set"]])
+    parents = [request["image_set"]] + ([start["model"]] if start is not None else [])
+    return DraftArtifact("model", "diffusion", request["name"], body, summary, tumour_class, parents)

@@ -100,6 +100,9 @@ TINY_32: Final = TINY.model_copy(
 PRESETS: Final[dict[str, Preset]] = {preset.name: preset for preset in (STUDY, RIGOROUS, COMPACT, TINY, TINY_32)}
 
 
+DEFAULT_PRESET: Final = TINY.name
+
+
 def find_preset(name: str) -> Preset:
     """The preset of this name.
 

@@ -1,11 +1,12 @@
 """The learner: a network, its optimiser and the moving average of its weights; what one update changes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from services.generator.models.checkpoints import CheckpointDamaged
 from services.generator.models.network import build_network, place_network, training_dtype
 from services.generator.models.preset import Preset
 from services.generator.training.averaging import MovingAverage
@@ -22,17 +23,26 @@ class Learner:
 
     Args:
         preset: network, objective and optimiser.
-        seed: decides the initial weights.
+        seed: decides the initial weights, unless there is a `start`.
         device: where everything is.
+        start: weights to begin with, the average of them too; see `train_model`.
         compiled: whether updates on full batches run the network through torch.compile: the same but for rounding, and
             the first takes a minute or more. Smaller batches and measurements, of other shapes, run it as it is.
     """
 
-    def __init__(self, preset: Preset, seed: int, device: torch.device, *, compiled: bool = False) -> None:
+    def __init__(
+        self,
+        preset: Preset,
+        seed: int,
+        device: torch.device,
+        *,
+        start: Mapping[str, Tensor] | None = None,
+        compiled: bool = False,
+    ) -> None:
         self._preset, self._device = preset, device
         self.precision = str(training_dtype(device, preset.precision)).removeprefix("torch.")
         self.objective = Objective(preset, device)
-        self.network = place_network(build_network(preset.unet, seed), device).train()
+        self.network = place_network(_begin(preset, seed, start), device).train()
         self._compiled = torch.compile(self.network, dynamic=False) if compiled else None
         self._optimizer = torch.optim.Adam(self.network.parameters(), lr=preset.learning_rate, fused=True)
         self._scaler = self._build_scaler()
@@ -110,3 +120,13 @@ class Learner:
             number: {name: torch.empty_like(p).copy_(t) if t.shape == p.shape else t for name, t in named.items()}
             for number, (p, named) in enumerate(zip(self.network.parameters(), moments, strict=False))
         }
+
+
+def _begin(preset: Preset, seed: int, start: Mapping[str, Tensor] | None) -> nn.Module:
+    network = build_network(preset.unet, seed)
+    if start is not None:
+        try:
+            network.load_state_dict(start)
+        except RuntimeError as error:
+            raise CheckpointDamaged("The weights to begin with do not fit the network of this training.") from error
+    return network

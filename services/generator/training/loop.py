@@ -8,7 +8,7 @@ all that earlier updates and measurements decide is in the resume bundle.
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import torch
@@ -21,7 +21,13 @@ from services.generator.training.batches import Batch, Batches
 from services.generator.training.curves import Losses, Measurement, count_images, stopped_improving, write_curves
 from services.generator.training.data import TrainingData
 from services.generator.training.learner import Learner
-from services.generator.training.resume import ResumeState, fingerprint_data, read_resume, write_resume
+from services.generator.training.resume import (
+    ResumeState,
+    fingerprint_data,
+    fingerprint_weights,
+    read_resume,
+    write_resume,
+)
 from services.generator.training.sheets import draw_sheet
 from services.generator.training.trained_model import AVERAGE, BEST, RAW, TrainedModel
 from shared.errors import InvalidInput
@@ -52,6 +58,7 @@ def train_model(
     *,
     seed: int,
     progress: Progress,
+    start: Mapping[str, Tensor] | None = None,
     save: SaveResume | None = None,
     resume: bytes | None = None,
     save_every_s: float = SAVE_EVERY_S,
@@ -65,6 +72,7 @@ def train_model(
         preset: network, schedule, objective and optimiser.
         seed: decides the initial weights, the order of the images, rotations, timesteps, noise and samples.
         progress: told of each update; asked before each, and while measuring, whether to go on.
+        start: weights to begin with, of a network of `preset`, in any floating dtype; None: drawn from the seed.
         save: takes a resume bundle when `save_every_s` seconds have passed since the last, between two updates and
             before a measurement or a sheet, and when `progress` stops the training.
         resume: the newest such bundle, to go on from.
@@ -76,13 +84,14 @@ def train_model(
         TooFewImages, ConstantImages, WrongImageSize: see `images.check_images`.
         TrainingDiverged: the loss is not finite, or a weight at the end.
         TrainingOutOfMemory: of the GPU.
+        CheckpointDamaged: `start` does not fit the network.
         ResumeBundleMismatch: `resume` belongs to another training.
         Cancelled, Stopping: from `progress`, after a last bundle.
     """
     check_images(data.images_u8, preset.size_px)
     saved_at = time.monotonic()
     try:
-        run = _Run(data, preset, seed, progress, publish, compiled=compiled)
+        run = _Run(data, preset, seed, progress, publish, start=start, compiled=compiled)
         if resume is not None:
             run.restore(resume)
         while True:
@@ -115,14 +124,21 @@ class _Run:
         progress: Progress,
         publish: Publish,
         *,
+        start: Mapping[str, Tensor] | None = None,
         compiled: bool = False,
     ) -> None:
         device = choose_device()
         self._preset, self._seed, self._progress, self._publish = preset, seed, progress, publish
-        self._id = {"data": fingerprint_data(data), "preset": preset.model_dump(mode="json"), "seed": seed}
+        self._id: dict[str, Any] = {
+            "data": fingerprint_data(data),
+            "preset": preset.model_dump(mode="json"),
+            "seed": seed,
+        }
+        if start is not None:
+            self._id["start"] = fingerprint_weights(start)
         self._batches = Batches(data, preset, seed, device)
         self._held_out = self._batches.hold_out()
-        self._learner = Learner(preset, seed, device, compiled=compiled)
+        self._learner = Learner(preset, seed, device, start=start, compiled=compiled)
         self._n_steps = preset.count_updates(self._batches.n_images)
         self._losses: list[Losses] = []
         self._measurements: list[Measurement] = []

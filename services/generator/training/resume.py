@@ -61,6 +61,15 @@ def fingerprint_data(data: TrainingData) -> str:
     return digest.hexdigest()
 
 
+def fingerprint_weights(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the names and values of all weights, as float32."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def write_resume(state: ResumeState, training_id: Mapping[str, Any]) -> bytes:
     """`state` as bytes; `training_id` is JSON that tells this training from every other."""
     tensors = {f"weights/{kind}/{name}": t for kind, named in state.weights.items() for name, t in named.items()}
