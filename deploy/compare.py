@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--model", help="who draws; the default model if left out")
     parser.add_argument("--guidance", type=float, help="how strongly the class is followed; the model's if left out")
     parser.add_argument("--steps", type=int, help="of the sampler; the model's if left out")
+    parser.add_argument("--precision", help="arithmetic of the drawing; the model's if left out")
     parser.add_argument("--name", default="ours", help="of the set that is drawn")
     parser.add_argument("--features", default="classifier,radiomics", help="feature spaces, comma between")
     parser.add_argument("--target", type=Path, default=Path("bench-output/compare"))
@@ -168,7 +169,7 @@ def main() -> None:
         comparison.prepare(arguments.data)
         folders = {name: Path(folder) for name, _, folder in (each.partition("=") for each in arguments.set)}
         if arguments.draw and arguments.name not in comparison.results["sets"]:
-            options = {name: getattr(arguments, name) for name in ("model", "guidance", "steps")}
+            options = {name: getattr(arguments, name) for name in ("model", "guidance", "steps", "precision")}
             comparison.draw(arguments.draw, Path(workplace), **options)
             folders[arguments.name] = Path(workplace)
         for name, folder in folders.items():

@@ -47,7 +47,8 @@ if [ ! -x "$uv" ]; then
 fi
 
 echo "Installing the locked packages (several GB the first time: torch and tensorflow)"
-"$uv" pip install --quiet --python "$venv/bin/python" --require-hashes -r requirements/all.lock
+"$uv" pip install --quiet --compile-bytecode --python "$venv/bin/python" --require-hashes -r requirements/all.lock
 "$uv" pip install --quiet --python "$venv/bin/python" --no-deps --editable .
-# Compiled now, or twelve processes would each compile the same modules at the first start.
+# All is compiled now, or fourteen processes would each compile the same modules: at the first start, and at every start
+# where PYTHONDONTWRITEBYTECODE is set.
 "$venv/bin/python" -m compileall -q -j 0 deploy gateway services shared
