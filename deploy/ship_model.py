@@ -1,10 +1,10 @@
 """Make a trained model the one that comes with the platform: its weights in float16, and its card, from a running one.
 
-    .venv/bin/python -m deploy.ship_model MODEL_ID [--measured measured.json] [--guidance 1.5]
+    .venv/bin/python -m deploy.ship_model MODEL_ID [--measured measured.json] [--guidance 1.5] [--steps 20]
 
-`--measured` takes a JSON object of what was found out about the model's images, which joins the card; `--guidance`
-is what a request that names none gets, where measurements speak for another than the training's. Write the model card
-for people, `services/generator/shipped/README.md`, by hand.
+`--measured` takes a JSON object of what was found out about the model's images, which joins the card; `--guidance` and
+`--steps` are what a request that names none gets, where measurements speak for others than the training's. Write the
+model card for people, `services/generator/shipped/README.md`, by hand.
 """
 
 import argparse
@@ -24,11 +24,19 @@ _NOT_KEPT: Final = ("warnings", "notes")  # of the training set; the card for pe
 
 
 def ship_model(
-    client: SynthMRI, model_id: str, measured: dict[str, Any], *, guidance: float | None = None, folder: Path = FOLDER
+    client: SynthMRI, model_id: str, measured: dict[str, Any], drawing: dict[str, Any], *, folder: Path = FOLDER
 ) -> int:
-    """Write weights and card of the model into `folder`; returns the bytes of the weights."""
+    """Write weights and card of the model into `folder`; returns the bytes of the weights.
+
+    Args:
+        client: of the platform that has the model.
+        model_id: which.
+        measured: joins the card.
+        drawing: fields of the preset that say how it draws, with the values to ship: guidance, sampler_steps.
+        folder: where to.
+    """
     manifest = client.model(model_id)
-    preset = {**manifest["config"]["preset"], **({} if guidance is None else {"guidance": guidance})}
+    preset = {**manifest["config"]["preset"], **drawing}
     with tempfile.TemporaryDirectory() as workplace:
         archive = Path(workplace, "model.zip")
         client.export_model(model_id, archive)
@@ -71,11 +79,14 @@ def main() -> None:
     parser.add_argument("model_id")
     parser.add_argument("--measured", type=Path, help="JSON file that joins the card")
     parser.add_argument("--guidance", type=float, help="for requests that name none; the training's if left out")
+    parser.add_argument("--steps", type=int, help="for requests that name none; the training's if left out")
     arguments = parser.parse_args()
+    asked = {"guidance": arguments.guidance, "sampler_steps": arguments.steps}
+    drawing = {field: value for field, value in asked.items() if value is not None}
     measured = json.loads(arguments.measured.read_text()) if arguments.measured else {}
     key = Path(os.environ.get("SYNTHMRI_DATA_DIR", ".synthmri"), "api-key").read_text().strip()
     with SynthMRI(f"http://127.0.0.1:{os.environ.get('SYNTHMRI_PORT', '8000')}", key) as client:
-        n_bytes = ship_model(client, arguments.model_id, measured, guidance=arguments.guidance)
+        n_bytes = ship_model(client, arguments.model_id, measured, drawing)
     sys.stdout.write(f"{FOLDER / WEIGHTS}: {n_bytes / 1e6:.1f} MB\n")
 
 
