@@ -65,14 +65,9 @@ def start_training(
         TooFewClasses, KnownLeakage, ModelNotFound, NotADiffusionModel, StartingModelDiffers: at once.
     """
     start = find_starting_model(caller.owner, wishes.start_from) if wishes.start_from is not None else None
-    preset = _resolve_preset(wishes, start)
-    if start is not None:
-        check_start(start, preset, tumour_class)
     artifact = get_artifacts().get(image_set, caller.owner, "image_set")
     images = find_training_images(artifact)
-    preset = _choose_classes(preset, tumour_class, images)
-    _check_guidance(preset)
-    check_footprint(preset)
+    preset = choose_preset(wishes, start, tumour_class, images)
     classes = list(preset.classes) if tumour_class is None else [tumour_class]
     plan = plan_training(images, classes, preset, wishes.seed)
     note_leakage(artifact, wishes.leakage_waiver)
@@ -88,6 +83,32 @@ def start_training(
         "start_from": {"model": start.model, "weights": start.weights_sha256} if start is not None else None,
     }
     return submit(caller, "diffusion.train", request, total=preset.count_updates(len(plan.training)), unit="step")
+
+
+def choose_preset(
+    wishes: TrainingWishes,
+    start: StartingModel | None,
+    tumour_class: TumourClass | None,
+    images: Sequence[dict[str, Any]],
+) -> Preset:
+    """The preset of a training, with all that the request leaves open decided.
+
+    Args:
+        wishes: what the request says.
+        start: the model that `wishes.start_from` names.
+        tumour_class: the class to learn; None: one class-conditional network.
+        images: that there are to learn from, members of a manifest.
+
+    Raises:
+        PresetUnknown, PresetValueInvalid, PresetTooLarge, TooFewClasses, StartingModelDiffers: it cannot be made.
+    """
+    preset = _resolve_preset(wishes, start)
+    if start is not None:
+        check_start(start, preset, tumour_class)
+    preset = _choose_classes(preset, tumour_class, images)
+    _check_guidance(preset)
+    check_footprint(preset)
+    return preset
 
 
 def _resolve_preset(wishes: TrainingWishes, start: StartingModel | None) -> Preset:

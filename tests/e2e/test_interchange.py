@@ -1,14 +1,27 @@
 """A model leaves the platform as a zip and comes back as another, by the command line; both draw the same images."""
 
+import hashlib
 import json
+import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
+from deploy.offline.draw import draw_offline
+from deploy.offline.pack import pack_training
+from deploy.offline.parcel import Parcel
+from deploy.offline.train import train_offline
+from services.generator.models.checkpoints import read_tensors
+from services.generator.sampling.recipe import SamplingWishes
+from services.generator.starting_models import StartingModelDiffers
+from services.generator.train_jobs import TrainingWishes
 from shared.client import SynthMRI
+from shared.progress import NoProgress
+from shared.tumour import TumourClass
 from tests.e2e.embedded_platform import PROJECT, EmbeddedPlatform, made
 from tests.support.workers import wait_for
 
@@ -44,6 +57,40 @@ def test_there_and_back(synthmri, client: SynthMRI, glioma_model: str, tmp_path:
     again = made(json.loads(answer), "model")
     assert client.model(again)["card"]["imported"]["file"] == "weights.safetensors"
     assert hashes(client, again) == hashes(client, glioma_model)
+
+
+def test_a_node_without_the_platform_trains_and_draws_the_same(
+    client: SynthMRI, prepared: str, glioma_model: str, tmp_path: Path
+) -> None:
+    wishes = TrainingWishes(preset="tiny-32", epochs=2)
+    parcel = Parcel.from_bytes(pack_training(client, prepared, TumourClass.GLIOMA, wishes).to_bytes())
+    torch.set_num_threads(os.cpu_count() or 1)  # As a worker's; the order of sums depends on it.
+    train_offline(parcel, tmp_path, NoProgress())
+    client.export_model(glioma_model, tmp_path / "model.zip")
+    with zipfile.ZipFile(tmp_path / "model.zip") as exported:
+        worker, _ = read_tensors(exported.read("weights.safetensors"))
+    node, _ = read_tensors((tmp_path / "weights.safetensors").read_bytes())
+    assert all(torch.equal(tensor, worker[name]) for name, tensor in node.items())
+    config = json.loads((tmp_path / "config.json").read_text())
+    job = client.import_model(tmp_path / "weights.safetensors", "tiny-32", **{"class": "glioma", "config": config})
+    imported = made(client.wait(job["id"]), "model")
+    drawing = SamplingWishes(seed=5, steps=4, precision="float32")
+    weights = (tmp_path / "weights.safetensors").read_bytes()
+    draw_offline(weights, 16, tmp_path, drawing, NoProgress(), tumour_class=TumourClass.GLIOMA)
+    files = sorted((tmp_path / "glioma").iterdir())
+    drawn = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    assert drawn == hashes(client, imported) == hashes(client, glioma_model)
+
+
+def test_a_training_without_the_platform_begins_with_its_model(
+    client: SynthMRI, prepared: str, glioma_model: str
+) -> None:
+    parcel = pack_training(client, prepared, TumourClass.GLIOMA, TrainingWishes(start_from=glioma_model))
+    assert parcel.preset.epochs == 2
+    assert parcel.described["start_from"] == glioma_model
+    assert parcel.start is not None
+    with pytest.raises(StartingModelDiffers, match="name the `class`"):
+        pack_training(client, prepared, None, TrainingWishes(start_from=glioma_model))
 
 
 def test_a_pickle_is_refused_with_the_way_to_convert_it(synthmri, tmp_path: Path) -> None:

@@ -1,0 +1,127 @@
+"""Training and drawing without a platform: the same bits as with one, however often it is cut off."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from deploy.offline.__main__ import main
+from deploy.offline.draw import ClassNotSaid, draw_offline
+from deploy.offline.files import BUNDLE, CARD, CONFIG, WEIGHTS
+from deploy.offline.parcel import Parcel
+from deploy.offline.train import fit_epochs, train_offline
+from services.generator.models.checkpoints import CheckpointDamaged, read_tensors, write_tensors
+from services.generator.models.preset import Preset
+from services.generator.sampling.recipe import SamplingWishes
+from services.generator.training.data import TrainingData
+from services.generator.training.loop import train_model
+from shared.progress import NoProgress, Stopping
+from shared.tumour import CLASS_ORDER, TumourClass
+from tests.services.generator.micro import MICRO, Recorder, conditional, draw_images, random_network
+
+SOME = TrainingData(draw_images(10), draw_images(2, seed=1), torch.arange(10).numpy() % 4, torch.arange(2).numpy())
+PARCEL = Parcel(SOME, conditional(MICRO), seed=3, described={"image_set": "set-1", "class": None, "n_images": 10})
+ONE_CLASS = Parcel(TrainingData(draw_images(10)), MICRO, seed=3, described={"class": "glioma", "n_images": 10})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    train_offline(PARCEL, folder, NoProgress())
+    return folder
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return read_tensors((folder / WEIGHTS).read_bytes())[0]
+
+
+def test_a_parcel_arrives_as_it_was_sent() -> None:
+    start = random_network(7, PARCEL.preset.unet).state_dict()
+    arrived = Parcel.from_bytes(replace(PARCEL, start=start).to_bytes())
+    assert (arrived.preset, arrived.seed, arrived.described) == (PARCEL.preset, 3, PARCEL.described)
+    assert (arrived.data.images_u8 == SOME.images_u8).all()
+    assert (arrived.data.held_out_classes == SOME.held_out_classes).all()
+    assert arrived.start is not None
+    assert all(torch.equal(arrived.start[name], tensor) for name, tensor in start.items())
+    assert Parcel.from_bytes(PARCEL.to_bytes()).start is None
+    with pytest.raises(CheckpointDamaged, match="make one anew"):
+        Parcel.from_bytes(write_tensors({"images": torch.zeros(1)}, {}))
+
+
+def test_the_node_trains_what_a_worker_would(trained: Path) -> None:
+    worker = train_model(SOME, PARCEL.preset, seed=3, progress=NoProgress())
+    expected = worker.weights[worker.chosen]
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights_of(trained).items())
+    card = json.loads((trained / CARD).read_text())
+    assert card["curves"]["loss"] == worker.curves["loss"]
+    assert (card["image_set"], card["n_images"], card["device"].split(",")[0]) == ("set-1", 10, "CPU")
+    assert Preset.model_validate_json((trained / CONFIG).read_text()) == PARCEL.preset
+
+
+def test_a_training_that_is_cut_off_goes_on_to_the_same_bits(trained: Path, tmp_path: Path) -> None:
+    for stop_at in (0, 4):
+        with pytest.raises(Stopping):
+            train_offline(PARCEL, tmp_path, Recorder(stop_at, how=Stopping))
+        assert (tmp_path / BUNDLE).exists()
+    train_offline(PARCEL, tmp_path, NoProgress(), within_s=1000)  # Too late: the epochs are decided.
+    assert all(torch.equal(tensor, weights_of(trained)[name]) for name, tensor in weights_of(tmp_path).items())
+    assert not (tmp_path / BUNDLE).exists()
+
+
+def test_time_decides_the_epochs_and_they_end_with_the_cool_down(tmp_path: Path) -> None:
+    long = replace(PARCEL, preset=PARCEL.preset.replace({"epochs": 1000}))
+    card = train_offline(long, tmp_path, NoProgress(), within_s=2, trial_s=0.3)
+    preset = Preset.model_validate_json((tmp_path / CONFIG).read_text())
+    assert 1 < card["epochs"] == preset.epochs < 1000
+    assert preset == long.preset.override(epochs=preset.epochs)
+    assert fit_epochs(PARCEL, within_s=0, trial_s=0) == 1
+    assert fit_epochs(PARCEL, within_s=1000, trial_s=1000) > PARCEL.preset.epochs  # A trial may be a whole training.
+
+
+def test_weights_of_half_the_bytes_are_the_same_but_for_rounding(trained: Path, tmp_path: Path) -> None:
+    train_offline(PARCEL, tmp_path, NoProgress(), half=True)
+    tensors = weights_of(tmp_path)
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    assert all(torch.equal(tensor, weights_of(trained)[name].half()) for name, tensor in tensors.items())
+
+
+def test_missing_images_are_drawn_to_the_same_bytes_and_others_stay(trained: Path, tmp_path: Path) -> None:
+    weights, wishes = (trained / WEIGHTS).read_bytes(), SamplingWishes(steps=3, seed=5, batch_size=4, guidance=2)
+    facts = draw_offline(weights, 6, tmp_path, wishes, NoProgress())
+    files = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*.png"))}
+    assert [path.parent.name for path in files] == [str(each) for each in sorted(CLASS_ORDER) for _ in range(6)]
+    assert [facts["classes"][each]["seed"] for each in CLASS_ORDER] == [5, 6, 7, 8]
+    assert len(set(files.values())) == len(files)
+    lost, kept = list(files)[2], list(files)[3]
+    lost.unlink()
+    kept.write_bytes(b"mine")
+    again = draw_offline(weights, 6, tmp_path, wishes, NoProgress())
+    assert sum(drawn["images"] for drawn in again["classes"].values()) == 1
+    assert lost.read_bytes() == files[lost]
+    assert kept.read_bytes() == b"mine"
+
+
+def test_weights_of_one_class_need_its_name(tmp_path: Path) -> None:
+    train_offline(ONE_CLASS, tmp_path, NoProgress())
+    with pytest.raises(ClassNotSaid):
+        draw_offline((tmp_path / WEIGHTS).read_bytes(), 1, tmp_path, SamplingWishes(steps=2), NoProgress())
+    assert main(["draw", str(tmp_path), "-o", str(tmp_path / "drawn"), "-n", "1", "--steps", "2"]) == 0
+    assert [path.name for path in (tmp_path / "drawn" / TumourClass.GLIOMA).iterdir()] == ["glioma_0001.png"]
+
+
+def test_the_command_line_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    packed, folder = tmp_path / "training.safetensors", tmp_path / "trained"
+    packed.write_bytes(PARCEL.to_bytes())
+    assert main(["train", str(packed), "-o", str(folder), "--half"]) == 0
+    assert '"epochs": 3' in capsys.readouterr().out
+    before = (folder / WEIGHTS).read_bytes()
+    assert main(["train", str(packed), "-o", str(folder)]) == 0
+    assert "name another folder" in capsys.readouterr().out
+    assert (folder / WEIGHTS).read_bytes() == before
+    assert main(["draw", str(folder), "-o", str(tmp_path / "drawn"), "--steps", "2000"]) == 1
+    assert "was trained on 1000 steps" in capsys.readouterr().err
+    packed.write_bytes(b"\x80\x04 no parcel")
+    assert main(["train", str(packed), "-o", str(tmp_path / "other")]) == 1
+    assert "pickle" in capsys.readouterr().err
