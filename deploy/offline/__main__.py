@@ -5,8 +5,9 @@
     .venv/bin/python -m deploy.offline draw trained/ -n 600 -o drawn/                        # on the node, or anywhere
     .venv/bin/synthmri import-model trained/weights.safetensors --preset rigorous --config trained/config.json
 
-The node needs this folder and torch, MONAI, diffusers, SciPy, pydantic, Pillow and safetensors; no server, no queue, no object store. A training
-or drawing that was cut off goes on when the same command is given again; on SIGTERM and ctrl-C it stores what it has.
+The node needs this folder and torch, MONAI, diffusers, SciPy, pydantic, Pillow and safetensors; no server, no queue, no
+object store. A training or drawing that was cut off goes on when the same command is given again; on SIGTERM and ctrl-C
+it stores what it has.
 """
 
 import argparse
