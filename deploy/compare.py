@@ -4,10 +4,12 @@
     .venv/bin/python -m deploy.compare --data ../shared/data/brain-tumor-mri --set study=../shared/data/ddpm-study-2400
 
 Each `--set NAME=FOLDER` holds images in a folder for each class; `--draw N` adds a set of N images of each class by the
-default model, and `--model ID` by another one. Real images are prepared by the study's recipe, so that its 1,024
-Testing images are the test; copies are looked for among the Training images of the recipe `rigorous` as well, from
-which the shipped model learned. Writes results.json, results.md, one contact sheet and one audit page for each set into
-`--target`; a set that is in results.json already is not measured again, so that a run that was cut off goes on.
+default model, and `--model ID` by another one, at the size of the real images. `--reduced 128` adds the real Testing
+images brought to 128 px and back as the platform enlarges what it draws: the best that a model of that size can do.
+Real images are prepared by the study's recipe, so that its 1,024 Testing images are the test; copies are looked for
+among the Training images of the recipe `rigorous` as well, from which the shipped model learned. Writes results.json,
+results.md, one contact sheet and one audit page for each set into `--target`; a set that is in results.json already is
+not measured again, so that a run that was cut off goes on.
 """
 
 import argparse
@@ -17,14 +19,18 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from services.generator.images import decode_gray, encode_png, enlarge_image, shrink_image
 from shared.client import SynthMRI
-from shared.tumour import CLASS_ORDER
+from shared.tumour import CLASS_ORDER, Split
 
 Json = dict[str, Any]
 METRICS: Final = ("fid", "kid", "precision", "recall", "density", "coverage")
+_SIZE_PX: Final = 256
+"""Side of the images that the recipes prepare. Smaller ones would be enlarged as they are read, which blurs more."""
 _SHEET: Final = 32
 _RESULTS: Final = "results.json"
 
@@ -55,16 +61,20 @@ class Comparison:
         Each class has a seed of its own, as one seed gives every class the same heads.
         """
         for seed, each in enumerate(CLASS_ORDER):
-            job = self._client.generate(each, n, seed=seed, **options)
-            drawn = self._made(job, "image_set")
-            archive = folder / f"{each}.zip"
-            self._client.download_archive(drawn, archive)
-            with zipfile.ZipFile(archive) as opened:
-                opened.extractall(folder, [name for name in opened.namelist() if name.startswith(f"{each}/")])
-            archive.unlink()
+            job = self._client.generate(each, n, seed=seed, size=_SIZE_PX, **options)
+            for name, data in self._read_images(self._made(job, "image_set")):
+                if name.startswith(f"{each}/"):
+                    write_image(folder / name, data)
 
-    def measure(self, name: str, folder: Path, features: list[str]) -> None:
-        """Upload, score and audit one set."""
+    def reduce(self, size_px: int, folder: Path) -> None:
+        """Write the real Testing images, brought to `size_px` and enlarged again, into `folder`."""
+        for name, data in self._read_images(self.results["real"], split=Split.TESTING):
+            small = shrink_image(decode_gray(data), size_px, "area")
+            path = folder / Path(name).relative_to(Split.TESTING).with_suffix(".png")
+            write_image(path, encode_png(enlarge_image(small, _SIZE_PX)))
+
+    def measure(self, name: str, folder: Path, features: list[str], checks: Sequence[str] | None = None) -> None:
+        """Upload, score and audit one set; `checks` are those of the audit, all if left out."""
         began = time.monotonic()
         synthetic = self._client.upload(folder, name=name)["id"]
         (self._target / f"{name}.png").write_bytes(self._client.grid(synthetic, n=_SHEET, px=128))
@@ -73,14 +83,24 @@ class Comparison:
             fields = {"features": space, "model": self.results["classifier"] if space == "classifier" else None}
             report = self._made(self._client.evaluate(synthetic, self.results["real"], METRICS, **fields), "report")
             measured["scores"][space] = self._client.report(report)["report"]["metrics"]
-        audit = self._made(self._client.audit(synthetic, self.results["real"]), "report")
+        audit = self._made(self._client.audit(synthetic, self.results["real"], checks), "report")
         measured["audit"] = self._client.report(audit)["report"]
-        copies = self._made(self._client.audit(synthetic, self.results["rigorous"], ["memorisation"]), "report")
-        measured["copies_of_rigorous"] = self._client.report(copies)["report"]["classes"]
+        if checks is None:
+            copies = self._made(self._client.audit(synthetic, self.results["rigorous"], ["memorisation"]), "report")
+            measured["copies_of_rigorous"] = self._client.report(copies)["report"]["classes"]
         (self._target / f"{name}-audit.html").write_bytes(self._client.report_as(audit, "html"))
         measured["seconds"] = round(time.monotonic() - began)
         self.results["sets"][name] = measured
         self._save()
+
+    def _read_images(self, image_set: str, **filters: Any) -> Iterator[tuple[str, bytes]]:
+        """Name and file of each image of a set, or of those with this class or split."""
+        with tempfile.TemporaryDirectory() as workplace:
+            archive = Path(workplace, "images.zip")
+            self._client.download_archive(image_set, archive, **filters)
+            with zipfile.ZipFile(archive) as opened:
+                for name in opened.namelist():
+                    yield name, opened.read(name)
 
     def _made(self, job: Json, noun: str) -> str:
         done = self._client.wait(job["id"])
@@ -89,6 +109,12 @@ class Comparison:
     def _save(self) -> None:
         (self._target / _RESULTS).write_text(json.dumps(self.results, indent=1))
         (self._target / "results.md").write_text(write_table(self.results["sets"]))
+
+
+def write_image(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, in a folder that need not be there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
 
 
 def write_table(sets: Json) -> str:
@@ -105,7 +131,7 @@ def write_table(sets: Json) -> str:
             row = rows.setdefault(title, {})
             row[name] = value
             row.setdefault("real", real)
-        for each, audited in measured["copies_of_rigorous"].items():
+        for each, audited in measured.get("copies_of_rigorous", {}).items():
             row = rows.setdefault(f"copies of Training images of `rigorous`, {each}", {})
             row[name] = str(len(audited["memorisation"]["copies"]))
     columns = [*sets, "real"]
@@ -130,11 +156,10 @@ def _audited(audit: Json) -> dict[str, tuple[str, str]]:
             for side in (usefulness["synthetic"], usefulness["real"])
         )
     for each, measured in audit["classes"].items():
-        copies, baseline = measured["memorisation"], measured["memorisation"]["baseline"]
-        rows[f"copies of Training images, {each}"] = (
-            str(len(copies["copies"])),
-            str(baseline["n_above"]) if baseline else "",
-        )
+        if "memorisation" in measured:
+            copies, baseline = measured["memorisation"]["copies"], measured["memorisation"]["baseline"]
+            title = f"copies of Training images, {each}"
+            rows[title] = (str(len(copies)), str(baseline["n_above"]) if baseline else "")
         for cue in measured["shortcuts"]["cues"]:
             if cue["cue"] in ("sharpness", "brightness"):
                 title = f"{cue['cue']}, median, {each} ({cue['unit']})"
@@ -156,6 +181,7 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, help="how strongly the class is followed; the model's if left out")
     parser.add_argument("--steps", type=int, help="of the sampler; the model's if left out")
     parser.add_argument("--precision", help="arithmetic of the drawing; the model's if left out")
+    parser.add_argument("--reduced", type=int, metavar="PX", help="add the real Testing images at this size")
     parser.add_argument("--name", default="ours", help="of the set that is drawn")
     parser.add_argument("--features", default="classifier,radiomics", help="feature spaces, comma between")
     parser.add_argument("--target", type=Path, default=Path("bench-output/compare"))
@@ -170,11 +196,17 @@ def main() -> None:
         folders = {name: Path(folder) for name, _, folder in (each.partition("=") for each in arguments.set)}
         if arguments.draw and arguments.name not in comparison.results["sets"]:
             options = {name: getattr(arguments, name) for name in ("model", "guidance", "steps", "precision")}
-            comparison.draw(arguments.draw, Path(workplace), **options)
-            folders[arguments.name] = Path(workplace)
+            comparison.draw(arguments.draw, Path(workplace, "drawn"), **options)
+            folders[arguments.name] = Path(workplace, "drawn")
         for name, folder in folders.items():
             if name not in comparison.results["sets"]:
                 comparison.measure(name, folder, arguments.features.split(","))
+        reduced = f"real at {arguments.reduced} px"
+        if arguments.reduced and reduced not in comparison.results["sets"]:
+            comparison.reduce(arguments.reduced, Path(workplace, "reduced"))
+            # Copies, and a training on the test images, would say nothing.
+            checks = ["shortcuts", "diversity"]
+            comparison.measure(reduced, Path(workplace, "reduced"), arguments.features.split(","), checks)
         sys.stdout.write((arguments.target / "results.md").read_text())
 
 

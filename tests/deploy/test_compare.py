@@ -1,10 +1,14 @@
 """The comparison of synthetic sets: what its table shows, and that a run which was cut off goes on."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from deploy.compare import Comparison, write_table
+from services.generator.images import decode_gray, encode_png
 from shared.client import SynthMRI
 
 
@@ -42,6 +46,36 @@ def test_each_set_has_a_column_and_the_real_images_the_last() -> None:
     assert "| sharpness, median, glioma (gray levels squared) | 169.2 | 169.2 | 7 |" in lines
     assert "| copies of Training images of `rigorous`, glioma | 0 | 0 |  |" in lines
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_what_was_not_audited_is_left_open() -> None:
+    reduced = measured(3.0)
+    del reduced["copies_of_rigorous"], reduced["audit"]["usefulness"]
+    del reduced["audit"]["classes"]["glioma"]["memorisation"]
+    lines = write_table({"study": measured(76.1), "real at 128 px": reduced}).splitlines()
+    assert "| copies of Training images, glioma | 1 |  | 3 |" in lines
+    assert "| detector AUC, glioma | 1.000 | 1.000 | 0.500 |" in lines
+
+
+class OneArchive:
+    """A client whose only set holds one Testing image of white stripes, one pixel wide."""
+
+    def download_archive(self, image_set: str, target: Path, **filters: str) -> int:
+        assert (image_set, filters) == ("set-1", {"split": "Testing"})
+        stripes = np.zeros((256, 256), np.uint8)
+        stripes[::2] = 255
+        with zipfile.ZipFile(target, "w") as archive:
+            archive.writestr("Testing/glioma/Te-gl_0001.jpg", encode_png(stripes))
+        return target.stat().st_size
+
+
+def test_real_images_lose_what_a_small_model_cannot_draw(tmp_path: Path) -> None:
+    comparison = Comparison(cast("SynthMRI", OneArchive()), tmp_path)
+    comparison.results["real"] = "set-1"
+    comparison.reduce(128, tmp_path / "reduced")
+    reduced = decode_gray((tmp_path / "reduced" / "glioma" / "Te-gl_0001.png").read_bytes())
+    assert reduced.shape == (256, 256)
+    assert set(np.unique(reduced)) == {128}
 
 
 def test_what_was_prepared_is_not_prepared_again(tmp_path: Path) -> None:

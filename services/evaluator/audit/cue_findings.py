@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from services.evaluator.audit.left_right import LEANS_TOO
-from services.evaluator.audit.wording import join_words, list_by_class, name_classes, percent
+from services.evaluator.audit.wording import join_words, list_by_class, name_classes, percent, say_size
 
 Finding = dict[str, Any]
 Classes = dict[str, dict[str, Any]]
@@ -63,7 +63,8 @@ def _say(name: str, cues: dict[str, dict[str, Any]], classes: Classes) -> str:
         medians = list_by_class(
             {c: f"{_short(cue['synthetic'])} against {_short(cue['reference'])}" for c, cue in cues.items()}
         )
-        return f"{subject} {less if down else more} than the reference, {times}: median {what} {medians}."
+        text = f"{subject} {less if down else more} than the reference, {times}: median {what} {medians}."
+        return text + _say_stored(cues)
     if name in _LEVELS:
         down = next(iter(cues.values()))["difference"] < 0
         levels = list_by_class({c: f"{abs(cue['difference']):.1f}" for c, cue in cues.items()})
@@ -73,6 +74,15 @@ def _say(name: str, cues: dict[str, dict[str, Any]], classes: Classes) -> str:
         sentence = sentences.pop()
         return f"{name_classes(list(cues), list(classes))}: {sentence[0].lower()}{sentence[1:]}"
     return " ".join(f"{c.capitalize()}: {cue['sentence']}" for c, cue in cues.items())
+
+
+def _say_stored(cues: dict[str, dict[str, Any]]) -> str:
+    """What reference images have at the size of the synthetic ones, if all of these were enlarged from one size."""
+    sizes = {tuple(cue.get("stored_px", ())) for cue in cues.values()}
+    size_px = sizes.pop()
+    if sizes or not size_px:
+        return ""
+    return f" {say_size(size_px)} {list_by_class({c: _short(cue['reference_at_size']) for c, cue in cues.items()})}."
 
 
 def _say_sizes(cues: dict[str, dict[str, Any]], classes: Classes) -> str:

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from services.evaluator.audit.copy_search import group_alike
 from services.evaluator.audit.detector import Detection, describe, detect
 from services.evaluator.audit.effect_sizes import LARGE, SMALL, EffectSize, cliffs_delta
+from services.evaluator.audit.enlargement import reduce_and_enlarge, stored_size
 from services.evaluator.audit.file_cues import compare_formats, compare_sizes, kind_cue
 from services.evaluator.audit.image_cues import FEATURES, ImageCues, measure_images
 from services.evaluator.audit.images import AuditImages, check_sides
 from services.evaluator.audit.left_right import LEANS_TOO, judge_orientation
 from services.evaluator.audit.spectra import find_cut_off, mean_spectrum
+from services.evaluator.audit.wording import say_size
+from services.evaluator.features.reading import SizePx
 from shared.progress import NoProgress, Progress
 
 ALIKE: Final = 0.97
@@ -40,6 +43,8 @@ _WORDS: Final = {
     "contrast": ("higher in contrast", "lower in contrast"),
     "jpeg_blocks": ("blockier on the 8-pixel grid of JPEG", "less blocky on the 8-pixel grid of JPEG"),
 }
+_OF_DETAIL: Final = ("sharpness", "high_frequency")
+"""Cues that an enlargement lowers by itself."""
 _BY_MEAN: Final = ("brightness", "contrast")
 """Cues told in gray levels, by their means; the others are told as ratios of medians."""
 
@@ -65,8 +70,10 @@ def measure_shortcuts(
         "cues": for each cue median, quartiles and mean of the sides; "difference" (synthetic minus reference) and
         "ratio" (reference over synthetic) of the medians, of brightness and contrast of the means; "effect_size" with
         its 95 % "interval" ("effect": what it is), the same for fresh real images under "baseline_effect_size", a
-        sentence and a severity. "spectra": geometric means of the images' radial power shares. "detector": see
-        `detect`. "orientation": see `judge_orientation`.
+        sentence and a severity. Where the synthetic images were enlarged to be compared, the measures of detail have
+        "stored_px" and "reference_at_size" too: the reference images reduced to that and enlarged alike. "spectra":
+        geometric means of the images' radial power shares. "detector": see `detect`. "orientation": see
+        `judge_orientation`.
 
     Raises:
         TooFewImages, ImageSizesDiffer, ConstantImages: see `check_sides`.
@@ -85,6 +92,8 @@ def measure_shortcuts(
     cut_off = find_cut_off(frequencies, spectra["synthetic"], spectra["reference"])
     files = {side: images.files for side, images in sides.items()}
     cues = [_compare(name, {side: getattr(found, name) for side, found in measured.items()}) for name in _UNITS]
+    if (size_px := stored_size(synthetic)) is not None:
+        _add_size(cues, size_px, reference, progress)
     cues += [compare_formats(files), compare_sizes(files, cut_off, min(reference.images_u8.shape[1:]))]
     progress.raise_if_cancelled()
     detector = _detect(sides, measured, seed)
@@ -100,6 +109,17 @@ def measure_shortcuts(
         "detector": detector,
         "orientation": orientation,
     }
+
+
+def _add_size(cues: list[Cue], size_px: SizePx, reference: AuditImages, progress: Progress) -> None:
+    """Say beside the measures of detail what reference images have at the size the synthetic ones are stored at."""
+    reduced = np.stack([reduce_and_enlarge(image, size_px) for image in reference.images_u8])
+    found = measure_images(reduced, progress.raise_if_cancelled)
+    for cue in cues:
+        if cue["cue"] in _OF_DETAIL:
+            there = cue["reference_at_size"] = _quartiles(getattr(found, cue["cue"]))
+            cue["stored_px"] = list(size_px)
+            cue["sentence"] += f" {say_size(size_px)} {_short(there['median'])}."
 
 
 def _compare(name: str, values: dict[str, Numbers]) -> Cue:

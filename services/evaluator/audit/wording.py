@@ -30,3 +30,12 @@ def list_by_class(values: dict[str, str]) -> str:
     if len(values) == 1:
         return next(iter(values.values()))
     return join_words([f"{value} ({name})" for name, value in values.items()])
+
+
+def say_size(size_px: Sequence[int]) -> str:
+    """The beginning of a sentence that a median ends, or those of several classes, at the stored size (w, h)."""
+    width, height = size_px
+    return (
+        f"Stored at {width} x {height} px, the synthetic images were enlarged to be compared; reference images reduced "
+        "to that and enlarged alike have a median of"
+    )

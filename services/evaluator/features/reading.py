@@ -91,10 +91,16 @@ def read_gray(data: bytes, name: str, reading: Reading | SizePx) -> NDArray[np.u
             gray = _one_channel(turn_upright(stored), name)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageUnreadable(f"The image {name!r} cannot be decoded: {error}") from error
-    if gray.size != wanted.size_px:
-        how = Image.Resampling.NEAREST if wanted.nearest else Image.Resampling.BILINEAR
-        gray = gray.resize(wanted.size_px, how)
-    return np.array(gray, dtype=np.uint8)
+    return np.array(fit_size(gray, wanted), dtype=np.uint8)
+
+
+def fit_size(gray: "Image.Image", wanted: Reading) -> "Image.Image":
+    """A gray image at the size wanted, itself if it has that."""
+    from PIL import Image
+
+    if gray.size == wanted.size_px:
+        return gray
+    return gray.resize(wanted.size_px, Image.Resampling.NEAREST if wanted.nearest else Image.Resampling.BILINEAR)
 
 
 def _one_channel(image: "Image.Image", name: str) -> "Image.Image":

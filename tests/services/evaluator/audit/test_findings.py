@@ -39,6 +39,19 @@ def test_what_all_classes_share_is_said_once_and_worst_comes_first(mirrored_clas
     assert all(f["sentence"].endswith(".") for f in findings)
 
 
+def test_a_finding_says_what_real_images_of_that_size_have(mirrored_class: dict) -> None:
+    small = copy.deepcopy(mirrored_class)
+    for cue in small["shortcuts"]["cues"]:
+        if cue["cue"] == "sharpness":
+            sides = {"synthetic": {"median": 90.0}, "reference": {"median": 180.0}}
+            sides["reference_at_size"] = {"median": 100.0}
+            cue.update(severity="problem", difference=-90.0, ratio=2.0, stored_px=[128, 128], **sides)
+    said = [f["sentence"] for f in list_findings({"glioma": small, "notumor": copy.deepcopy(small)}, None)]
+    (sentence,) = (each for each in said if "Stored at" in each)
+    assert "2 times (glioma) and 2 times (notumor): median variance of the Laplacian 90 against 180" in sentence
+    assert sentence.endswith("enlarged alike have a median of 100 (glioma) and 100 (notumor).")
+
+
 def test_checks_that_were_not_made_are_not_spoken_of(mirrored_class: dict) -> None:
     assert list_findings({}, None) == []
     assert {f["check"] for f in list_findings({"glioma": {"memorisation": mirrored_class["memorisation"]}}, None)} == {

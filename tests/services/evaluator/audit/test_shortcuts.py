@@ -1,16 +1,20 @@
+import io
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from services.evaluator.audit.detector import detect
 from services.evaluator.audit.effect_sizes import cliffs_delta, wilson_interval
+from services.evaluator.audit.enlargement import reduce_and_enlarge
 from services.evaluator.audit.image_cues import measure_images, measure_jpeg_blocks
 from services.evaluator.audit.images import ConstantImages
 from services.evaluator.audit.left_right import edge_histograms, judge_orientation, mirror_histograms
 from services.evaluator.audit.shortcuts import measure_shortcuts
 from services.evaluator.audit.spectra import find_cut_off, high_frequency_share, mean_spectrum, radial_power
+from services.evaluator.features.reading import read_gray
 from tests.services.evaluator.audit.conftest import PNG, draw_heads, make_images
 
 REFERENCE = draw_heads(150, 1)
@@ -150,6 +154,34 @@ def test_every_cue_has_an_effect_a_sentence_and_a_severity() -> None:
     assert found["detector"]["auc"] > 0.99
     assert 0.3 < found["detector"]["auc_of_baseline"] < 0.7
     assert all(cue["sentence"].endswith((".", "images.")) for cue in found["cues"])
+
+
+def test_small_images_are_told_from_blurred_ones() -> None:
+    fresh = draw_heads(60, 3)
+    _, height, width = fresh.shape
+    size_px = (width // 2, height // 2)
+    small = replace(PNG, width=size_px[0], height=size_px[1])
+    reduced = np.array([reduce_and_enlarge(image, size_px) for image in fresh])
+    found = measure_shortcuts(make_images(reduced, files=small), make_images(REFERENCE), None)
+    for name in ("sharpness", "high_frequency"):
+        measured = cue(found, name)
+        assert measured["ratio"] > 1.5
+        assert measured["stored_px"] == list(size_px)
+        assert measured["reference_at_size"]["median"] == pytest.approx(measured["synthetic"]["median"], rel=0.1)
+        assert f"Stored at {size_px[0]} x {size_px[1]} px" in measured["sentence"]
+    blurred = np.array([cv2.GaussianBlur(image, (0, 0), 1.5) for image in fresh])
+    whole = replace(PNG, width=width, height=height)
+    found = measure_shortcuts(make_images(blurred, files=whole), make_images(REFERENCE), None)
+    assert not any("stored_px" in cue for cue in found["cues"])
+
+
+def test_images_are_reduced_and_enlarged_as_stored_ones_are_read() -> None:
+    image, (width, height) = REFERENCE[0], (24, 40)
+    stream = io.BytesIO()
+    Image.fromarray(image).resize((width, height), Image.Resampling.BOX).save(stream, "PNG")
+    read = read_gray(stream.getvalue(), "small.png", image.shape[::-1])
+    assert (reduce_and_enlarge(image, (width, height)) == read).all()
+    assert (reduce_and_enlarge(image, image.shape[::-1]) == image).all()
 
 
 def test_equal_sets_show_no_shortcut_and_constant_images_are_refused() -> None:
