@@ -44,13 +44,14 @@ def draw_offline(
     Args:
         weights: bytes of a `weights.safetensors`.
         n: images of each class.
-        target: made if missing; `drawing.json` says how the images were drawn.
+        target: made if missing. A file beside it, of its name and `.json`, says how the images were drawn, so that the
+            folder holds images alone and can be uploaded.
         wishes: sampler, steps, seed, guidance, precision, batch size; what is left out is the preset's.
         progress: told of each batch of a class.
         tumour_class: what a network of one class draws; None for one that knows several.
 
     Returns:
-        What `drawing.json` holds: the recipe, and for each class images drawn and seconds.
+        What that file holds: the recipe, and for each class images drawn and seconds.
 
     Raises:
         ClassNotSaid: a network of one class, and no `tumour_class`.
@@ -73,8 +74,7 @@ def draw_offline(
         n_drawn = _draw_class(network, preset, own, each, paths, progress)
         drawn[each] = {"seed": own.seed, "images": n_drawn, "seconds": round(time.monotonic() - began, 2)}
     facts = {"recipe": recipe.model_dump(), "classes": drawn}
-    target.mkdir(parents=True, exist_ok=True)
-    write_whole(target / "drawing.json", json.dumps(facts, indent=1).encode())
+    write_whole(target.with_name(f"{target.name}.json"), json.dumps(facts, indent=1).encode())
     return facts
 
 

@@ -1,8 +1,11 @@
 """Training and drawing without a platform: the same bits as with one, however often it is cut off."""
 
+import itertools
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -70,12 +73,18 @@ def test_a_training_that_is_cut_off_goes_on_to_the_same_bits(trained: Path, tmp_
     assert not (tmp_path / BUNDLE).exists()
 
 
-def test_time_decides_the_epochs_and_they_end_with_the_cool_down(tmp_path: Path) -> None:
+def test_time_decides_the_epochs_and_they_end_with_the_cool_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: 0.1 * next(ticks), strftime=time.strftime)
+    monkeypatch.setattr("deploy.offline.train.time", clock)  # An update takes a tenth of a second.
     long = replace(PARCEL, preset=PARCEL.preset.replace({"epochs": 1000}))
-    card = train_offline(long, tmp_path, NoProgress(), within_s=2, trial_s=0.3)
+    card = train_offline(long, tmp_path, NoProgress(), within_s=10, trial_s=3)
+    # The trial takes 3.4 s of the ten; nine tenths of the rest are 59 updates, three for each epoch.
+    assert 18 <= card["epochs"] <= 20
     preset = Preset.model_validate_json((tmp_path / CONFIG).read_text())
-    assert 1 < card["epochs"] == preset.epochs < 1000
-    assert preset == long.preset.override(epochs=preset.epochs)
+    assert preset == long.preset.override(epochs=card["epochs"])
     assert fit_epochs(PARCEL, within_s=0, trial_s=0) == 1
     assert fit_epochs(PARCEL, within_s=1000, trial_s=1000) > PARCEL.preset.epochs  # A trial may be a whole training.
 
@@ -89,15 +98,17 @@ def test_weights_of_half_the_bytes_are_the_same_but_for_rounding(trained: Path, 
 
 def test_missing_images_are_drawn_to_the_same_bytes_and_others_stay(trained: Path, tmp_path: Path) -> None:
     weights, wishes = (trained / WEIGHTS).read_bytes(), SamplingWishes(steps=3, seed=5, batch_size=4, guidance=2)
-    facts = draw_offline(weights, 6, tmp_path, wishes, NoProgress())
-    files = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*.png"))}
+    target = tmp_path / "drawn"
+    facts = draw_offline(weights, 6, target, wishes, NoProgress())
+    files = {path: path.read_bytes() for path in sorted(target.rglob("*.*"))}  # Images alone, to be uploaded as it is.
+    assert json.loads((tmp_path / "drawn.json").read_text()) == facts
     assert [path.parent.name for path in files] == [str(each) for each in sorted(CLASS_ORDER) for _ in range(6)]
     assert [facts["classes"][each]["seed"] for each in CLASS_ORDER] == [5, 6, 7, 8]
     assert len(set(files.values())) == len(files)
     lost, kept = list(files)[2], list(files)[3]
     lost.unlink()
     kept.write_bytes(b"mine")
-    again = draw_offline(weights, 6, tmp_path, wishes, NoProgress())
+    again = draw_offline(weights, 6, target, wishes, NoProgress())
     assert sum(drawn["images"] for drawn in again["classes"].values()) == 1
     assert lost.read_bytes() == files[lost]
     assert kept.read_bytes() == b"mine"
