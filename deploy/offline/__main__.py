@@ -20,11 +20,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from deploy.offline.files import BUNDLE, CARD, WEIGHTS
-from shared.errors import SynthMRIError
+from shared.errors import InvalidInput, SynthMRIError
 from shared.progress import Stopping
 from shared.tumour import TumourClass
 
 _REPORT_EVERY_S: Final = 10.0
+
+
+class _NotPacked(InvalidInput):
+    """The platform did not give what the training needs."""
 
 
 class _Printer:
@@ -59,18 +63,23 @@ def _pack(options: argparse.Namespace) -> None:
     from deploy.offline.pack import pack_training
     from services.generator.train_jobs import TrainingWishes
     from shared.client import SynthMRI
+    from shared.client_transport import ApiProblem
 
     wishes = TrainingWishes(
         preset=options.preset,
         start_from=options.start_from,
         epochs=options.epochs,
-        overrides=json.loads(options.overrides),
+        overrides=options.overrides,
         seed=options.seed,
+        leakage_waiver=options.leakage_waiver,
     )
     tumour_class = TumourClass(options.tumour_class) if options.tumour_class else None
     key = Path(os.environ.get("SYNTHMRI_DATA_DIR", ".synthmri"), "api-key").read_text().strip()
-    with SynthMRI(f"http://127.0.0.1:{os.environ.get('SYNTHMRI_PORT', '8000')}", key) as client:
-        parcel = pack_training(client, options.image_set, tumour_class, wishes)
+    try:
+        with SynthMRI(f"http://127.0.0.1:{os.environ.get('SYNTHMRI_PORT', '8000')}", key) as client:
+            parcel = pack_training(client, options.image_set, tumour_class, wishes)
+    except ApiProblem as problem:
+        raise _NotPacked(problem.detail) from problem
     data = parcel.to_bytes()
     options.output.write_bytes(data)
     print(f"{options.output}: {parcel.described['n_images']} images to train on, {len(data) / 1e6:.1f} MB")
@@ -116,6 +125,13 @@ def _draw(options: argparse.Namespace) -> None:
     print(json.dumps(facts, indent=1))
 
 
+def _json_object(text: str) -> dict[str, Any]:
+    value = json.loads(text)  # argparse makes a sentence of a ValueError.
+    if not isinstance(value, dict):
+        raise ValueError
+    return value
+
+
 def _read_options(arguments: list[str]) -> argparse.Namespace:
     formatter: Any = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m deploy.offline", description=__doc__, formatter_class=formatter)
@@ -127,7 +143,8 @@ def _read_options(arguments: list[str]) -> argparse.Namespace:
     pack.add_argument("--preset", help="as for POST /models/diffusion")
     pack.add_argument("--start-from", metavar="MODEL", help="begin with the weights of this model")
     pack.add_argument("--epochs", type=int)
-    pack.add_argument("--overrides", default="{}", metavar="JSON", help="fields of the preset that differ")
+    pack.add_argument("--overrides", type=_json_object, default={}, metavar="JSON", help="preset's fields that differ")
+    pack.add_argument("--leakage-waiver", metavar="REASON", help="why a set whose test images leak is trained on")
     pack.add_argument("--seed", type=int, default=0)
     pack.set_defaults(work=_pack)
     train = commands.add_parser("train", help="train what a packed file holds, or go on with it")
@@ -159,7 +176,7 @@ def main(arguments: list[str]) -> int:
     options = _read_options(arguments)
     try:
         options.work(options)
-    except SynthMRIError as error:
+    except (SynthMRIError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except Stopping:

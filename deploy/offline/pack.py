@@ -2,6 +2,7 @@
 
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,19 @@ from deploy.offline.parcel import Parcel
 from services.generator.images import check_images, decode_gray, prepare_image
 from services.generator.models.checkpoints import read_tensors
 from services.generator.models.preset import Preset
+from services.generator.sources import ImageSetNotPreprocessed
 from services.generator.starting_models import StartingModel
 from services.generator.train_jobs import TrainingWishes, choose_preset, describe_images
 from services.generator.training.data import TrainingData, plan_training
+from shared.artifacts.leakage import require_no_leakage
 from shared.client import SynthMRI
 from shared.tumour import Split, TumourClass
+
+
+@dataclass(frozen=True)
+class _ImageSet:
+    id: str
+    kind: str
 
 
 def pack_training(client: SynthMRI, image_set: str, tumour_class: TumourClass | None, wishes: TrainingWishes) -> Parcel:
@@ -27,9 +36,14 @@ def pack_training(client: SynthMRI, image_set: str, tumour_class: TumourClass | 
         wishes: preset, overrides, seed, and the model to begin with.
 
     Raises:
-        PresetUnknown, PresetValueInvalid, PresetTooLarge, TooFewImages, TooFewClasses, StartingModelDiffers,
-        ConstantImages: as the platform would.
+        ImageSetNotPreprocessed, KnownLeakage, PresetUnknown, PresetValueInvalid, PresetTooLarge, TooFewImages,
+        TooFewClasses, StartingModelDiffers, ConstantImages: as the platform would.
+        ApiProblem: the platform has no such set or model, or does not answer.
     """
+    found = client.image_set(image_set)
+    if found["kind"] != "preprocessed":
+        raise ImageSetNotPreprocessed(f"Image set {image_set} is {found['kind']}; preprocess it first.")
+    notes = require_no_leakage(_ImageSet(image_set, found["kind"]), found["manifest"], wishes.leakage_waiver)
     with tempfile.TemporaryDirectory() as folder:
         start, weights = None, None
         if wishes.start_from is not None:
@@ -59,6 +73,7 @@ def pack_training(client: SynthMRI, image_set: str, tumour_class: TumourClass | 
         "class": tumour_class,
         "n_images": n,
         "start_from": wishes.start_from,
+        "notes": notes,
         **describe_images(images, plan),
     }
     data = TrainingData(pixels[:n], pixels[n:], numbers[:n], numbers[n:])

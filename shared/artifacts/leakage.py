@@ -8,17 +8,28 @@ Preprocessing looks for Testing images that occur in Training as well and leaves
 have no such member.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
-from shared.artifacts.store import Artifact
 from shared.errors import Conflict
+
+
+class NamedSet(Protocol):
+    """What is asked of an image set here."""
+
+    @property
+    def id(self) -> str:
+        """Of the image set."""
+
+    @property
+    def kind(self) -> str:
+        """Raw, preprocessed or synthetic."""
 
 
 class KnownLeakage(Conflict):
     """Testing images of the set occur in its Training images, and nobody has waived that."""
 
 
-def require_no_leakage(artifact: Artifact, manifest: dict[str, Any], waiver: str | None) -> list[str]:
+def require_no_leakage(artifact: NamedSet, manifest: dict[str, Any], waiver: str | None) -> list[str]:
     """What a report on work with this image set must say about leakage; nothing where none was found.
 
     Args:
@@ -61,7 +72,7 @@ def note_on_test_set(real: dict[str, Any], test: dict[str, Any]) -> list[str]:
     return [f"Leakage between the image sets {real['id']} and {test['id']}, which is tested on, was never checked."]
 
 
-def _describe(artifact: Artifact, leakage: dict[str, Any]) -> str:
+def _describe(artifact: NamedSet, leakage: dict[str, Any]) -> str:
     kept, groups = leakage["kept"], leakage["groups"]
     images = "1 Testing image" if kept == 1 else f"{kept} Testing images"
     parts = [f"exact: {leakage['exact']}", f"near-duplicate: {leakage['near']}"]

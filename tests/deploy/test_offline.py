@@ -133,6 +133,23 @@ def test_the_command_line_says_what_it_did(tmp_path: Path, capsys: pytest.Captur
     assert (folder / WEIGHTS).read_bytes() == before
     assert main(["draw", str(folder), "-o", str(tmp_path / "drawn"), "--steps", "2000"]) == 1
     assert "was trained on 1000 steps" in capsys.readouterr().err
+    assert main(["train", str(tmp_path / "missing"), "-o", str(tmp_path / "other")]) == 1
+    assert "missing" in capsys.readouterr().err
     packed.write_bytes(b"\x80\x04 no parcel")
     assert main(["train", str(packed), "-o", str(tmp_path / "other")]) == 1
     assert "pickle" in capsys.readouterr().err
+
+
+def test_a_platform_that_does_not_answer_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTHMRI_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("SYNTHMRI_PORT", "1")
+    wanted = ["pack", "set-1", "-o", str(tmp_path / "training.safetensors")]
+    assert main(wanted) == 1
+    assert "api-key" in capsys.readouterr().err
+    (tmp_path / "api-key").write_text("key")
+    assert main(wanted) == 1
+    assert "does not answer" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*wanted, "--overrides", "[1]"])

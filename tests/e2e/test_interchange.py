@@ -17,6 +17,7 @@ from deploy.offline.parcel import Parcel
 from deploy.offline.train import train_offline
 from services.generator.models.checkpoints import read_tensors
 from services.generator.sampling.recipe import SamplingWishes
+from services.generator.sources import ImageSetNotPreprocessed
 from services.generator.starting_models import StartingModelDiffers
 from services.generator.train_jobs import TrainingWishes
 from shared.client import SynthMRI
@@ -89,6 +90,9 @@ def test_a_training_without_the_platform_begins_with_its_model(
     assert parcel.preset.epochs == 2
     assert parcel.described["start_from"] == glioma_model
     assert parcel.start is not None
+    raw = client.image_set(prepared)["manifest"]["parents"][0]
+    with pytest.raises(ImageSetNotPreprocessed, match="preprocess it first"):
+        pack_training(client, raw, TumourClass.GLIOMA, TrainingWishes())
     with pytest.raises(StartingModelDiffers, match="name the `class`"):
         pack_training(client, prepared, None, TrainingWishes(start_from=glioma_model))
 
