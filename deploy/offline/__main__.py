@@ -76,7 +76,8 @@ def _pack(options: argparse.Namespace) -> None:
     tumour_class = TumourClass(options.tumour_class) if options.tumour_class else None
     key = Path(os.environ.get("SYNTHMRI_DATA_DIR", ".synthmri"), "api-key").read_text().strip()
     try:
-        with SynthMRI(f"http://127.0.0.1:{os.environ.get('SYNTHMRI_PORT', '8000')}", key) as client:
+        address = f"http://127.0.0.1:{os.environ.get('SYNTHMRI_PORT', '8000')}"
+        with SynthMRI(address, key, patience_s=3) as client:
             parcel = pack_training(client, options.image_set, tumour_class, wishes)
     except ApiProblem as problem:
         raise _NotPacked(problem.detail) from problem
