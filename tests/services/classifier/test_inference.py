@@ -53,8 +53,10 @@ def test_probabilities_are_a_distribution(trained: TrainedNetwork, shapes: Shape
 def test_an_image_gets_the_same_numbers_whatever_its_neighbours(trained: TrainedNetwork, shapes: Shapes) -> None:
     images = shapes[0]
     together = predict(trained, images)
-    assert np.array_equal(predict(trained, images[:5]), together[:5])
-    assert np.array_equal(predict(trained, images[::-1]), together[::-1])
+    # A place in the batch may be added in another order (seen with AVX2): float32 rounding, far below any difference.
+    assert np.allclose(predict(trained, images[:5]), together[:5], rtol=0, atol=1e-6)
+    assert np.allclose(predict(trained, images[::-1]), together[::-1], rtol=0, atol=1e-6)
+    assert np.abs(np.diff(together, axis=0)).max(axis=1).min() > 1e-4
     assert predict(trained, images[:1], batch_size=1) == pytest.approx(together[:1], abs=1e-6)
 
 
