@@ -179,6 +179,8 @@ def main() -> None:
     parser.add_argument("--draw", type=int, default=0, metavar="N", help="images of each class to draw")
     parser.add_argument("--model", help="who draws; the default model if left out")
     parser.add_argument("--guidance", type=float, help="how strongly the class is followed; the model's if left out")
+    parser.add_argument("--guidance-sigma-min", type=float, help="noise level down to which it acts; the model's")
+    parser.add_argument("--guidance-sigma-max", type=float, help="noise level from which it acts; the model's")
     parser.add_argument("--steps", type=int, help="of the sampler; the model's if left out")
     parser.add_argument("--precision", help="arithmetic of the drawing; the model's if left out")
     parser.add_argument("--reduced", type=int, metavar="PX", help="add the real Testing images at this size")
@@ -195,7 +197,8 @@ def main() -> None:
         comparison.prepare(arguments.data)
         folders = {name: Path(folder) for name, _, folder in (each.partition("=") for each in arguments.set)}
         if arguments.draw and arguments.name not in comparison.results["sets"]:
-            options = {name: getattr(arguments, name) for name in ("model", "guidance", "steps", "precision")}
+            drawing = ("model", "guidance", "guidance_sigma_min", "guidance_sigma_max", "steps", "precision")
+            options = {name: getattr(arguments, name) for name in drawing}
             comparison.draw(arguments.draw, Path(workplace, "drawn"), **options)
             folders[arguments.name] = Path(workplace, "drawn")
         for name, folder in folders.items():

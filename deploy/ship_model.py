@@ -1,10 +1,10 @@
 """Make a trained model the one that comes with the platform: its weights in float16, and its card, from a running one.
 
-    .venv/bin/python -m deploy.ship_model MODEL_ID [--measured measured.json] [--guidance 1.5] [--steps 20]
+    .venv/bin/python -m deploy.ship_model MODEL_ID [--measured measured.json] [--guidance 2 --sigma 0.4 6] [--steps 20]
 
-`--measured` takes a JSON object of what was found out about the model's images, which joins the card; `--guidance` and
-`--steps` are what a request that names none gets, where measurements speak for others than the training's. Write the
-model card for people, `services/generator/shipped/README.md`, by hand.
+`--measured` takes a JSON object of what was found out about the model's images, which joins the card; `--guidance`,
+its interval `--sigma` and `--steps` are what a request that names none gets, where measurements speak for others than
+the training's. Write the model card for people, `services/generator/shipped/README.md`, by hand.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def ship_model(
         client: of the platform that has the model.
         model_id: which.
         measured: joins the card.
-        drawing: fields of the preset that say how it draws, with the values to ship: guidance, sampler_steps.
+        drawing: fields of the preset that say how it draws, with the values to ship: guidance, its interval, sampler_steps.
         folder: where to.
     """
     manifest = client.model(model_id)
@@ -79,9 +79,16 @@ def main() -> None:
     parser.add_argument("model_id")
     parser.add_argument("--measured", type=Path, help="JSON file that joins the card")
     parser.add_argument("--guidance", type=float, help="for requests that name none; the training's if left out")
+    parser.add_argument("--sigma", type=float, nargs=2, metavar=("MIN", "MAX"), help="noise levels that are guided")
     parser.add_argument("--steps", type=int, help="for requests that name none; the training's if left out")
     arguments = parser.parse_args()
-    asked = {"guidance": arguments.guidance, "sampler_steps": arguments.steps}
+    low, high = arguments.sigma or (None, None)
+    asked = {
+        "guidance": arguments.guidance,
+        "guidance_sigma_min": low,
+        "guidance_sigma_max": high,
+        "sampler_steps": arguments.steps,
+    }
     drawing = {field: value for field, value in asked.items() if value is not None}
     measured = json.loads(arguments.measured.read_text()) if arguments.measured else {}
     key = Path(os.environ.get("SYNTHMRI_DATA_DIR", ".synthmri"), "api-key").read_text().strip()

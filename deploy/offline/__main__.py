@@ -114,7 +114,8 @@ def _draw(options: argparse.Namespace) -> None:
 
     card = options.model / CARD
     tumour_class = options.tumour_class or (json.loads(card.read_text()).get("class") if card.exists() else None)
-    fields = ("sampler", "steps", "seed", "size", "batch_size", "precision", "guidance", "output")
+    interval = ("guidance_sigma_min", "guidance_sigma_max")
+    fields = ("sampler", "steps", "seed", "size", "batch_size", "precision", "guidance", *interval, "output")
     facts = draw_offline(
         (options.model / WEIGHTS).read_bytes(),
         options.n,
@@ -167,6 +168,8 @@ def _read_options(arguments: list[str]) -> argparse.Namespace:
     draw.add_argument("--batch-size", type=int)
     draw.add_argument("--precision", choices=("float32", "bfloat16"))
     draw.add_argument("--guidance", type=float)
+    draw.add_argument("--guidance-sigma-min", type=float, help="guide only above this noise level")
+    draw.add_argument("--guidance-sigma-max", type=float, help="guide only up to this noise level")
     draw.add_argument("--as", dest="output", choices=("png", "study"), help="study: the published images' format")
     draw.set_defaults(work=_draw)
     return parser.parse_args(arguments)

@@ -91,7 +91,7 @@ def _draw_class(
     plan = SamplingPlan(
         preset.size_px, preset.value_range, recipe.seed, missing, recipe.batch_size, precision=recipe.precision
     )
-    drawer = choose_class(network, preset, tumour_class, recipe.guidance)
+    drawer = choose_class(network, preset, tumour_class, recipe)
     sampler = build_sampler(recipe.sampler, recipe.steps, preset.schedule)
     with held_memory():
         for index, drawn in sample_unit_images(drawer, sampler, plan, progress=progress, device=choose_device()):

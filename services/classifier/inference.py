@@ -20,8 +20,8 @@ from services.classifier.presets import NetworkConfig
 from shared.errors import InvalidInput
 
 BATCH_SIZE = 32
-"""The network always sees this many images; the last batch is padded. An image's numbers depend on it alone, but for the
-float32 rounding of its place in the batch: some processors' matrix kernels add the last rows in another order."""
+"""The network always sees this many images; the last batch is padded. An image's numbers depend on it alone, but for
+the float32 rounding of its place in the batch: some processors' matrix kernels add the last rows in another order."""
 
 
 class ImageUnreadable(InvalidInput):

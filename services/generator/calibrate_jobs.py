@@ -159,7 +159,7 @@ def _draw(execution: Execution, recipe: SamplingRecipe, indices: range, progress
     with Delivery(deliver) as delivery:
         n_done = 0
         for number, tumour_class in enumerate(classes):
-            drawer = choose_class(network, preset, TumourClass(tumour_class), recipe.guidance)
+            drawer = choose_class(network, preset, TumourClass(tumour_class), recipe)
             own = indices[number :: len(classes)]
             plan = SamplingPlan(
                 preset.size_px, preset.value_range, recipe.seed, own, recipe.batch_size, precision=recipe.precision

@@ -46,6 +46,20 @@ class GenerationRequest(BaseModel):
         description="Classifier-free guidance of a class-conditional model: 1 is none, more keeps nearer to the class. "
         "If left out, the preset's; 1 for a model that never learned without a class (`class_dropout` 0).",
     )
+    guidance_sigma_min: float | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="Guidance acts only at noise levels above this one (noise relative to the signal; they fall from "
+        "step to step). If left out, the preset's; 0: it acts to the end.",
+    )
+    guidance_sigma_max: float | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        description="Guidance acts only at noise levels up to this one: the first steps, at which it makes images "
+        "alike, go without it, and faster. If left out, the preset's; 1000: it acts from the start.",
+    )
     precision: SamplingPrecision | None = Field(
         None,
         description="Arithmetic of the network; if left out, `bfloat16` for a model trained in it, else `float32`.",

@@ -199,7 +199,7 @@ def draw_images(execution: Execution) -> dict[str, Any]:
     request, indices = execution.request, read_indices(execution.spec)
     recipe = SamplingRecipe.model_validate(request["recipe"])
     network, preset = load_network(request["weights"])
-    drawer = choose_class(network, preset, TumourClass(request["class"]), recipe.guidance)
+    drawer = choose_class(network, preset, TumourClass(request["class"]), recipe)
     sampler = build_sampler(recipe.sampler, recipe.steps, preset.schedule)
     plan = SamplingPlan(
         preset.size_px, preset.value_range, recipe.seed, indices, recipe.batch_size, precision=recipe.precision

@@ -16,7 +16,7 @@ from tests.support.workers import wait_for
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
 N = 600
-CHOICES = {"seed": 11, "steps": 8}
+CHOICES = {"seed": 11, "steps": 4}
 
 
 def start(client: SynthMRI, model: str) -> str:
@@ -80,7 +80,7 @@ def test_two_workers_draw_what_one_draws(
 def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(
     platform: EmbeddedPlatform, client: SynthMRI, prepared: str
 ) -> None:
-    choices = {"preset": "tiny-32", "epochs": 120, "seed": 3}
+    choices = {"preset": "tiny-32", "epochs": 60, "seed": 3}
     undisturbed = client.wait(client.train_diffusion(prepared, "pituitary", **choices)["id"])
     job_id = client.train_diffusion(prepared, "pituitary", **choices)["id"]
     wait_for(lambda: client.job(job_id)["progress"]["done"] > 40, timeout_s=120)

@@ -120,7 +120,7 @@ def test_a_training_does_not_hold_up_a_drawing(client: SynthMRI, prepared: str, 
 
 def test_two_drawings_go_on_side_by_side(client: SynthMRI, glioma_model: str) -> None:
     def draw(n: int, seed: int) -> str:
-        return str(client.generate("glioma", n, model=glioma_model, seed=seed, steps=12)["id"])
+        return str(client.generate("glioma", n, model=glioma_model, seed=seed, steps=5)["id"])
 
     def done(job_id: str) -> int:
         return int(client.job(job_id)["progress"]["done"])

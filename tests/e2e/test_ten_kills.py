@@ -17,7 +17,7 @@ from tests.support.workers import wait_for
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
 N_KILLS = 10
-N_IMAGES, SHARD, STEPS = 600, 32, 16
+N_IMAGES, SHARD, STEPS = 600, 32, 10
 """A shard takes longer than the looks at it are apart, whatever the machine: no kill comes too late."""
 
 

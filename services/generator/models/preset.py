@@ -195,6 +195,15 @@ class Preset(_Frozen):
         le=20,
         description="Weight of the class in classifier-free guidance when a request names none; 1: no guidance.",
     )
+    guidance_sigma_min: float = Field(
+        0.0,
+        ge=0,
+        description="Noise level (of noise to signal) at or below which guidance ends, as in Kynkäänniemi et al. 2024, "
+        "arXiv:2404.07724; 0: never.",
+    )
+    guidance_sigma_max: float | None = Field(
+        None, gt=0, description="Noise level above which guidance has not begun; none: it acts from the start."
+    )
     classes: tuple[TumourClass, ...] = Field(
         (), description="Classes of a class-conditional network, in the order of their numbers; none: it knows one."
     )
@@ -210,6 +219,8 @@ class Preset(_Frozen):
             raise ValueError(
                 "value_range must lie within [-1, 1], to which sampling clips; or set clip of schedule to false"
             )
+        if self.guidance_sigma_max is not None and self.guidance_sigma_min >= self.guidance_sigma_max:
+            raise ValueError("guidance_sigma_min must be below guidance_sigma_max")
         if len(set(self.classes)) != len(self.classes) or len(self.classes) == 1:
             raise ValueError("classes must be two or more different ones, or none")
         if self.unet.n_classes != len(self.classes):

@@ -35,6 +35,10 @@ class GuidanceNeedsClasses(InvalidInput):
     """Guidance leads from no class to one, and the network was not trained on both."""
 
 
+class GuidanceIntervalEmpty(InvalidInput):
+    """No noise level lies in the interval in which guidance was asked for."""
+
+
 class QualityOrSampler(InvalidInput):
     """`quality` chooses sampler and steps, and the request names them too."""
 
@@ -52,6 +56,8 @@ class SamplingRecipe(BaseModel):
     batch_size: int
     precision: SamplingPrecision = "float32"
     guidance: float = 1.0
+    guidance_sigma_min: float = 0.0
+    guidance_sigma_max: float | None = None
     output: Output = "png"
 
 
@@ -68,6 +74,8 @@ class SamplingWishes:
     batch_size: int | None = None
     precision: SamplingPrecision | None = None
     guidance: float | None = None
+    guidance_sigma_min: float | None = None
+    guidance_sigma_max: float | None = None
     output: Output | None = None
 
     def __post_init__(self) -> None:
@@ -97,18 +105,12 @@ def resolve_recipe(
         calibrated: the newest calibration's choice, {"sampler", "steps"}, for each quality.
 
     Raises:
-        TooManySteps, SizeTooSmall, StudySizeFixed, GuidanceNeedsClasses: at once.
+        TooManySteps, SizeTooSmall, StudySizeFixed, GuidanceNeedsClasses, GuidanceIntervalEmpty: at once.
     """
     sampler, steps = _choose_sampler(preset, wishes, calibrated or {})
     if steps > preset.schedule.train_steps:
         trained = preset.schedule.train_steps
         raise TooManySteps(f"steps is {steps}; model {model_id} was trained on {trained} steps.", maximum=trained)
-    guidable = bool(preset.classes and preset.class_dropout)  # Else the preset's guidance has nothing to lead away from
-    if wishes.guidance not in (None, 1) and not guidable:
-        reason = "knows one class only" if not preset.classes else "never learned without a class (class_dropout 0)"
-        raise GuidanceNeedsClasses(
-            f"guidance is {wishes.guidance:g}, but model {model_id} {reason}; leave it out or name another model."
-        )
     return SamplingRecipe(
         model=model_id,
         sampler=sampler,
@@ -117,7 +119,7 @@ def resolve_recipe(
         size=_choose_size(preset, model_id, wishes),
         batch_size=wishes.batch_size or DEFAULT_BATCH_SIZE,
         precision=wishes.precision or ("bfloat16" if trained_precision == "bfloat16" else "float32"),
-        guidance=wishes.guidance or (preset.guidance if guidable else 1.0),
+        **_choose_guidance(preset, model_id, wishes),
         output=wishes.output or "png",
     )
 
@@ -135,6 +137,29 @@ def _choose_sampler(
         return sampler, min(steps, preset.schedule.train_steps)
     sampler = wishes.sampler or preset.sampler
     return sampler, wishes.steps or preset.steps_for(sampler)
+
+
+def _choose_guidance(preset: Preset, model_id: str, wishes: SamplingWishes) -> dict[str, Any]:
+    """Weight and interval of noise levels; without guidance the recipe names no interval."""
+    guidable = bool(preset.classes and preset.class_dropout)  # Else the preset's guidance has nothing to lead away from
+    interval = (wishes.guidance_sigma_min, wishes.guidance_sigma_max)
+    if not guidable and (wishes.guidance not in (None, 1) or interval != (None, None)):
+        asked = "An interval of guidance" if wishes.guidance is None else f"Guidance of {wishes.guidance:g}"
+        reason = "knows one class only" if not preset.classes else "never learned without a class (class_dropout 0)"
+        raise GuidanceNeedsClasses(
+            f"{asked} is asked for, but model {model_id} {reason}; leave it out or name another model."
+        )
+    guidance = wishes.guidance or (preset.guidance if guidable else 1.0)
+    if guidance == 1:
+        return {"guidance": guidance}
+    low = preset.guidance_sigma_min if interval[0] is None else interval[0]
+    high = preset.guidance_sigma_max if interval[1] is None else interval[1]
+    if high is not None and low >= high:
+        raise GuidanceIntervalEmpty(
+            f"Guidance would act at noise levels above {low:g} and up to {high:g}, which is none; ask for a "
+            "guidance_sigma_min below guidance_sigma_max. What is left out is the model's."
+        )
+    return {"guidance": guidance, "guidance_sigma_min": low, "guidance_sigma_max": high}
 
 
 def _choose_size(preset: Preset, model_id: str, wishes: SamplingWishes) -> int:

@@ -50,7 +50,7 @@ def draw_sheet(
     for tumour_class in preset.classes or (None,):
         n = COLUMNS if preset.classes else IMAGES_PER_SHEET
         plan = SamplingPlan(preset.size_px, preset.value_range, seed, range(n), n, precision)
-        told = choose_class(drawer, preset, tumour_class, preset.guidance) if tumour_class else drawer
+        told = choose_class(drawer, preset, tumour_class, preset) if tumour_class else drawer
         built = build_sampler(sampler, steps, preset.schedule)
         quiet = _Quiet(progress)
         images = [image_u8 for _, image_u8 in sample_images(told, built, plan, progress=quiet, device=device)]

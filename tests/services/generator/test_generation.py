@@ -206,6 +206,12 @@ def test_a_conditional_model_draws_each_of_its_classes(
     _, manifest = work(artifacts, jobs, post(client, params={**DRAW, "n": 2, "model": model.id, "guidance": 1}))
     assert manifest["images"][0]["parameters"]["guidance"] == 1.0
     assert manifest["images"][0]["sha256"] != drawn["glioma"]
+    narrow = {"guidance_sigma_min": 0.5, "guidance_sigma_max": 5}
+    _, manifest = work(artifacts, jobs, post(client, params={**DRAW, "n": 2, "model": model.id, **narrow}))
+    assert manifest["recipe"]["guidance_sigma_max"] == 5.0
+    assert manifest["images"][0]["sha256"] != drawn["glioma"]
+    refused = client.post("/generate", params={**DRAW, "n": 1, "model": model.id, **narrow, "guidance_sigma_min": 9})
+    assert refused.json()["code"] == "guidance_interval_empty"
     newest = keep_model(artifacts, objects)
     assert post(client, params={**DRAW, "n": 1})["request"]["recipe"]["model"] == newest.id
     assert post(client, params={**DRAW, "n": 1, "class": "notumor"})["request"]["recipe"]["model"] == model.id

@@ -153,7 +153,14 @@ def test_generated_images_do_not_depend_on_the_shards(
     assert first["warnings"] == []
     image = first["images"][3]
     expected = {"model": model.id, "sampler": "ddim", "steps": 3, "seed": 5, "size": 32, "batch_size": 2, "index": 3}
-    assert image["parameters"] == {**expected, "precision": "float32", "guidance": 1.0, "output": "png"}
+    assert image["parameters"] == {
+        **expected,
+        "precision": "float32",
+        "guidance": 1.0,
+        "guidance_sigma_min": 0.0,
+        "guidance_sigma_max": None,
+        "output": "png",
+    }
     image_u8 = decode_gray(objects.get_blob(image["sha256"]))
     assert image_u8.shape == (image["height"], image["width"]) == (32, 32)
     assert np.ptp(image_u8) > 0

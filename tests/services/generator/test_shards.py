@@ -50,7 +50,7 @@ def test_a_job_stored_before_extensions_is_done_alike(
     _, now = work(artifacts, jobs, post(client, params={**DRAW, "n": 4}))
     for member in ("extend", "quality"):
         del request[member]
-    for member in ("precision", "guidance", "output"):
+    for member in ("precision", "guidance", "guidance_sigma_min", "guidance_sigma_max", "output"):
         del request["recipe"][member]
     shards = [{"start": 0, "stop": 2}, {"start": 2, "stop": 4}]
     _, before = work(

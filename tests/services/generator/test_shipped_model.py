@@ -145,7 +145,7 @@ def test_the_shipped_model_draws_a_bright_head_on_a_black_ground(tumour_class: T
     network, preset = load_network((REAL_FOLDER / shipped_model.WEIGHTS).read_bytes())
     sampler = build_sampler("dpm++", 8, preset.schedule)
     plan = SamplingPlan(preset.size_px, preset.value_range, 1, range(2), 2, precision="float32")
-    drawer = choose_class(network, preset, tumour_class, 1.0)
+    drawer = choose_class(network, preset, tumour_class, preset.model_copy(update={"guidance": 1.0}))
     drawn = [image for _, image in sample_unit_images(
         drawer, sampler, plan, progress=NoProgress(), device=torch.device("cpu")
     )]  # fmt: skip

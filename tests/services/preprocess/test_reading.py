@@ -202,6 +202,7 @@ def test_nifti_of_one_slice_is_read_and_a_volume_is_told_where_to_go():
         (dicom_file(NumberOfFrames=3), DicomHasFrames),
         (nifti_file(np.full((20, 20), np.nan, np.float32)), ScanNotFinite),
     ],
+    ids=["frames", "nan"],
 )
 def test_scans_that_cannot_be_read_keep_their_names(data, error):
     assert issubclass(error, READING_ERRORS)
