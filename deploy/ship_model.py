@@ -32,7 +32,8 @@ def ship_model(
         client: of the platform that has the model.
         model_id: which.
         measured: joins the card.
-        drawing: fields of the preset that say how it draws, with the values to ship: guidance, its interval, sampler_steps.
+        drawing: fields of the preset that say how it draws, with the values to ship: guidance and its interval,
+            sampler_steps.
         folder: where to.
     """
     manifest = client.model(model_id)

@@ -21,9 +21,13 @@ log = get_log(__name__)
 
 
 def register_shipped_model() -> Artifact | None:
-    """The artifact of the shipped model, made if this platform has none of these weights yet; None without the folder.
+    """The artifact of the shipped model, made if this platform has none yet with these weights and this preset.
 
-    Two processes that start at the same moment may make two of them, with the same weights: nobody is hurt.
+    Other values for requests that name none, such as steps, make another model: what was drawn keeps its own. Two
+    processes that start at the same moment may make two of them, with the same weights: nobody is hurt.
+
+    Returns:
+        It, or None where the folder is absent.
 
     Raises:
         StorageUnavailable, DatabaseUnavailable: it cannot be stored now.
@@ -33,7 +37,8 @@ def register_shipped_model() -> Artifact | None:
     facts: dict[str, Any] = json.loads((FOLDER / FACTS).read_bytes())
     artifacts = get_artifacts()
     for model in artifacts.list(EVERYONE, "model", kind="diffusion")[0]:
-        if model.summary.get("shipped") == facts["weights_sha256"]:
+        same_weights = model.summary.get("shipped") == facts["weights_sha256"]
+        if same_weights and artifacts.manifest(model)["config"] == facts["config"]:
             return model
     weights = get_objects().put_blob((FOLDER / WEIGHTS).read_bytes())
     preset = facts["config"]["preset"]

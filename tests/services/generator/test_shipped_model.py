@@ -27,9 +27,9 @@ LIMIT_BYTES = 12_000_000
 REAL_FOLDER = shipped_model.FOLDER
 
 
-def write_folder(folder: Path, seed: int = 0) -> None:
+def write_folder(folder: Path, seed: int = 0, **drawing: Any) -> None:
     """A shipped model small enough for a test."""
-    preset = FOUR.model_dump(mode="json")
+    preset = FOUR.model_dump(mode="json") | drawing
     weights = halve_weights(write_weights(random_network(seed, FOUR.unet).state_dict(), FOUR), preset)
     (folder / shipped_model.WEIGHTS).write_bytes(weights)
     facts = {
@@ -82,15 +82,19 @@ def test_a_model_of_ones_own_comes_first_and_others_never_see_it(artifacts: Arti
 
 
 @pytest.mark.services
-def test_it_is_registered_once_and_anew_when_its_weights_change(folder: Path, artifacts: ArtifactStore) -> None:
+@pytest.mark.parametrize("change", [{"seed": 1}, {"sampler_steps": 7}], ids=["weights", "drawing"])
+def test_it_is_registered_once_and_anew_when_it_changes(
+    folder: Path, artifacts: ArtifactStore, change: dict[str, int]
+) -> None:
     ids = set()
     for _ in range(3):
         model = shipped_model.register_shipped_model()
         assert model is not None
         ids.add(model.id)
     assert len(ids) == 1
-    write_folder(folder, seed=1)
-    shipped_model.register_at_start()
+    write_folder(folder, **change)
+    for _ in range(2):
+        shipped_model.register_at_start()
     assert len(artifacts.list("team", "model")[0]) == 2
     assert sources.find_model("team", TumourClass.GLIOMA, None).id not in ids
 
