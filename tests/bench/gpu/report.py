@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from tests.bench.gpu.figures import DDPM_STEPS, FEW_STEPS, N_IMAGES, DrawingFigure, TrainingFigure
-from tests.bench.gpu.runs import PEAK_BAR, PRESETS, Results
+from tests.bench.gpu.runs import PRESETS, Results
+from tests.bench.gpu.scale import PEAK_BAR
 
 TRAINING_BAR: Final = 4.0
 DRAWING_BARS: Final = ((DDPM_STEPS, 15.0), (FEW_STEPS, 500.0))

@@ -22,7 +22,6 @@ from tests.bench.gpu.platform_loop import PlatformLoop, draw
 from tests.bench.gpu.profile import profile_updates
 from tests.bench.gpu.scale import Scale
 
-PEAK_BAR: Final = 0.5
 PRESETS: Final = ("study", "rigorous")
 FUSED: Final = "fused attention"
 COMPILED: Final = "fused attention, compiled"
@@ -108,7 +107,7 @@ class Run:
             loop = PlatformLoop(preset, self._images[preset.name], self._device, compiled=compiled)
             speed = self._time_updates(loop.update, self.results.flops[preset.name][1])
             text = None
-            if speed.share < PEAK_BAR and speed.images_per_s > self._best_training_of(preset.name):
+            if speed.share < self._scale.profile_below and speed.images_per_s > self._best_training_of(preset.name):
                 text = profile_updates(loop.update, batch / speed.images_per_s, self._device)
             facts = ("platform", preset.name, variant, loop.precision, batch)
             self._keep(TrainingFigure(*facts, speed.images_per_s, speed.measured, speed.share, speed.memory_gib, text))

@@ -1,10 +1,13 @@
 """How much one run of the benchmark does: all of it for a GPU, or a little of everything to see that it works."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from services.generator.models.preset import Preset
 from services.generator.models.presets import find_preset
+
+PEAK_BAR: Final = 0.5  # share of the measured peak that a training should reach
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Scale:
         n_drawn: images drawn in 20 steps; 600 are reckoned from them.
         matmul_n: side of the square matrices whose product is the peak.
         compiling_s: seconds that must be left for torch.compile to be tried.
+        profile_below: share of the peak below which a training is profiled; a trial profiles whatever share it has.
     """
 
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -38,6 +42,7 @@ class Scale:
     n_drawn: int = 600
     matmul_n: int = 8192
     compiling_s: float = 150.0
+    profile_below: float = PEAK_BAR
 
     def preset(self, name: str) -> Preset:
         """The platform's preset of this name at this scale."""
@@ -57,4 +62,5 @@ TINY: Final = Scale(
     ddpm_steps=4,
     n_drawn=4,
     matmul_n=256,
+    profile_below=math.inf,
 )

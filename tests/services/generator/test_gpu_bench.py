@@ -35,7 +35,7 @@ def test_the_whole_program_on_a_cpu(tmp_path: Path) -> None:
     assert [each["loop"] for each in data["training"]].count("study") == 2  # first and last
     assert "reckoned from 4 steps of one image" in page
     assert "the figures mean nothing" in page
-    assert "spends its time" in page  # a tiny network is far below the bar
+    assert "spends its time" in page  # of a trial, whatever share of the peak it reached
     assert data["machine"]["torch"] == torch.__version__.partition("+")[0]
 
 
