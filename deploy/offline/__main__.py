@@ -16,10 +16,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from deploy.offline.files import BUNDLE, CARD, WEIGHTS
+from services.generator.models.preset import SAMPLER_NAMES
 from shared.errors import InvalidInput, SynthMRIError
 from shared.progress import Stopping
 from shared.tumour import TumourClass
@@ -36,8 +38,17 @@ class _Printer:
 
     def __init__(self) -> None:
         self._told, self._printed, self._facts = False, 0.0, ""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Listen for signals."""
+        self._before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave signals to whom they were left before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def update(self, done: int, total: int) -> None:
         """Print how far the work is, at most every few seconds and at its end."""
@@ -97,34 +108,53 @@ def _train(options: argparse.Namespace) -> None:
     parcel = Parcel.from_bytes(options.parcel.read_bytes())
     if bundle.exists():
         print(f"Going on from {bundle}; --within was decided when the training began.")
-    card = train_offline(
-        parcel,
-        options.output,
-        _Printer(),
-        within_s=60 * options.within if options.within else None,
-        compiled=options.compile,
-        half=options.half,
-    )
+    with _Printer() as printer:
+        card = train_offline(
+            parcel,
+            options.output,
+            printer,
+            within_s=60 * options.within if options.within else None,
+            compiled=options.compile,
+            half=options.half,
+        )
     print(json.dumps({name: value for name, value in card.items() if name != "curves"}, indent=1))
 
 
 def _draw(options: argparse.Namespace) -> None:
-    from deploy.offline.draw import draw_offline
+    from deploy.offline.draw import ClassNotSaid, draw_offline
     from services.generator.sampling.recipe import SamplingWishes
 
-    card = options.model / CARD
-    tumour_class = options.tumour_class or (json.loads(card.read_text()).get("class") if card.exists() else None)
+    path = options.model / CARD
+    card = json.loads(path.read_text()) if path.exists() else {}
+    tumour_class = options.tumour_class or card.get("class")
+    if card.get("class") not in (None, tumour_class):
+        raise ClassNotSaid(f"The weights in {options.model} draw {card['class']}; leave --class out.")
     interval = ("guidance_sigma_min", "guidance_sigma_max")
     fields = ("sampler", "steps", "seed", "size", "batch_size", "precision", "guidance", *interval, "output")
-    facts = draw_offline(
-        (options.model / WEIGHTS).read_bytes(),
-        options.n,
-        options.target,
-        SamplingWishes(**{name: getattr(options, name) for name in fields}),
-        _Printer(),
-        tumour_class=TumourClass(tumour_class) if tumour_class else None,
-    )
+    with _Printer() as printer:
+        facts = draw_offline(
+            (options.model / WEIGHTS).read_bytes(),
+            options.n,
+            options.target,
+            SamplingWishes(**{name: getattr(options, name) for name in fields}),
+            printer,
+            tumour_class=TumourClass(tumour_class) if tumour_class else None,
+            trained_precision=card.get("precision"),
+        )
     print(json.dumps(facts, indent=1))
+
+
+def _at_least(least: float, kind: type[int] | type[float] = int) -> Callable[[str], float]:
+    """A reader of numbers from `least` on, for argparse, which makes a sentence of its error."""
+
+    def read(text: str) -> float:
+        value = kind(text)
+        if not value >= least:
+            raise argparse.ArgumentTypeError(f"{text} is below {least}")
+        return value
+
+    read.__name__ = kind.__name__  # argparse calls what is no number an "invalid int value"
+    return read
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -144,32 +174,36 @@ def _read_options(arguments: list[str]) -> argparse.Namespace:
     pack.add_argument("--class", dest="tumour_class", choices=[*TumourClass], help="left out: all, in one network")
     pack.add_argument("--preset", help="as for POST /models/diffusion")
     pack.add_argument("--start-from", metavar="MODEL", help="begin with the weights of this model")
-    pack.add_argument("--epochs", type=int)
+    pack.add_argument("--epochs", type=_at_least(1))
     pack.add_argument("--overrides", type=_json_object, default={}, metavar="JSON", help="preset's fields that differ")
     pack.add_argument("--leakage-waiver", metavar="REASON", help="why a set whose test images leak is trained on")
-    pack.add_argument("--seed", type=int, default=0)
+    pack.add_argument("--seed", type=_at_least(0), default=0)
     pack.set_defaults(work=_pack)
     train = commands.add_parser("train", help="train what a packed file holds, or go on with it")
     train.add_argument("parcel", type=Path, help="what `pack` wrote")
     train.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
-    train.add_argument("--within", type=float, metavar="MINUTES", help="as many epochs as this allows, by a trial")
+    train.add_argument(
+        "--within", type=_at_least(0, float), metavar="MINUTES", help="as many epochs as this allows, by a trial"
+    )
     train.add_argument("--compile", action="store_true", help="run updates through torch.compile")
     train.add_argument("--half", action="store_true", help="write the weights in float16")
     train.set_defaults(work=_train)
     draw = commands.add_parser("draw", help="draw images, without those that are there")
     draw.add_argument("model", type=Path, help="folder that `train` wrote, or services/generator/shipped")
     draw.add_argument("-o", "--output", dest="target", type=Path, required=True, metavar="FOLDER")
-    draw.add_argument("-n", type=int, default=8, help="images of each class")
-    draw.add_argument("--class", dest="tumour_class", choices=[*TumourClass], help="of weights that know one only")
-    draw.add_argument("--sampler")
-    draw.add_argument("--steps", type=int)
-    draw.add_argument("--seed", type=int, default=0, help="of the first class; the others count on from it")
-    draw.add_argument("--size", type=int)
-    draw.add_argument("--batch-size", type=int)
+    draw.add_argument("-n", type=_at_least(1), default=8, help="images of each class")
+    draw.add_argument(
+        "--class", dest="tumour_class", choices=[*TumourClass], help="left out: all that the weights know"
+    )
+    draw.add_argument("--sampler", choices=SAMPLER_NAMES)
+    draw.add_argument("--steps", type=_at_least(1))
+    draw.add_argument("--seed", type=_at_least(0), default=0, help="of the first class; the others count on from it")
+    draw.add_argument("--size", type=_at_least(8))
+    draw.add_argument("--batch-size", type=_at_least(1))
     draw.add_argument("--precision", choices=("float32", "bfloat16"))
-    draw.add_argument("--guidance", type=float)
-    draw.add_argument("--guidance-sigma-min", type=float, help="guide only above this noise level")
-    draw.add_argument("--guidance-sigma-max", type=float, help="guide only up to this noise level")
+    draw.add_argument("--guidance", type=_at_least(1, float))
+    draw.add_argument("--guidance-sigma-min", type=_at_least(0, float), help="guide only above this noise level")
+    draw.add_argument("--guidance-sigma-max", type=_at_least(0, float), help="guide only up to this noise level")
     draw.add_argument("--as", dest="output", choices=("png", "study"), help="study: the published images' format")
     draw.set_defaults(work=_draw)
     return parser.parse_args(arguments)

@@ -1,5 +1,6 @@
 """Draw images with the weights of a folder that `train` left, or with the model that comes with the platform."""
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -24,7 +25,11 @@ from shared.tumour import TumourClass
 
 
 class ClassNotSaid(InvalidInput):
-    """The weights know one class, and nothing says which."""
+    """The weights know one class, and nothing says which; or they know several, and not the one that is said."""
+
+
+class DrawnOtherwise(InvalidInput):
+    """The folder holds images of other weights or by another recipe, or nothing says how they were drawn."""
 
 
 def draw_offline(
@@ -35,47 +40,83 @@ def draw_offline(
     progress: Progress,
     *,
     tumour_class: TumourClass | None = None,
+    trained_precision: str | None = None,
 ) -> dict[str, Any]:
     """Draw `n` images of each class that the weights know into a folder for each class of `target`.
 
-    Class number k is drawn with seed + k, as one seed would give every class the same heads. Images that are there
-    already stay, so that a drawing that was cut off goes on.
+    Class number k of the network is drawn with seed + k, as one seed would give every class the same heads. Images that
+    are there already stay, so that a drawing that was cut off goes on; it must be the same drawing.
 
     Args:
         weights: bytes of a `weights.safetensors`.
         n: images of each class.
-        target: made if missing. A file beside it, of its name and `.json`, says how the images were drawn, so that the
-            folder holds images alone and can be uploaded.
+        target: made if missing. A file beside it, of its name and `.json`, says from the beginning how the images are
+            drawn, so that the folder holds images alone and can be uploaded.
         wishes: sampler, steps, seed, guidance, precision, batch size; what is left out is the preset's.
         progress: told of each batch of a class.
-        tumour_class: what a network of one class draws; None for one that knows several.
+        tumour_class: what a network of one class draws, or the only one that is wanted of several.
+        trained_precision: arithmetic of the training, from its card; the platform draws in bfloat16 with a network that
+            was trained in it.
 
     Returns:
-        What that file holds: the recipe, and for each class images drawn and seconds.
+        What that file holds: SHA-256 of the weights, the recipe, and for each class its seed, images drawn and seconds.
 
     Raises:
-        ClassNotSaid: a network of one class, and no `tumour_class`.
+        ClassNotSaid: a network of one class and no `tumour_class`, or one of several that does not know it.
+        DrawnOtherwise: `target` holds images of another drawing.
         CheckpointIsPickle, CheckpointDamaged, TooManySteps, SizeTooSmall, StudySizeFixed, GuidanceNeedsClasses,
-        SamplesNotFinite, BatchDoesNotFit: as the platform would.
+        GuidanceIntervalEmpty, SamplesNotFinite, BatchDoesNotFit: as the platform would.
     """
-    device = choose_device()
+    device, target = choose_device(), target.resolve()
     network, preset = load_network(weights, device)
-    recipe = resolve_recipe(preset, "offline", wishes)
-    classes = preset.classes or ((tumour_class,) if tumour_class is not None else ())
-    if not classes:
-        raise ClassNotSaid("These weights draw one class; say which with --class.")
-    drawn: dict[str, Any] = {}
-    for k, each in enumerate(classes):
+    recipe = resolve_recipe(preset, "offline", wishes, trained_precision=trained_precision)
+    classes = _choose_classes(preset, tumour_class)
+    card = target.with_name(f"{target.name}.json")
+    same = {"weights": hashlib.sha256(weights).hexdigest(), "recipe": recipe.model_dump()}
+    drawn = _find_drawn(target, card, same)
+    facts = {**same, "classes": drawn}
+    target.mkdir(parents=True, exist_ok=True)
+    for each in classes:
         began = time.monotonic()
-        own = recipe.model_copy(update={"seed": recipe.seed + k})
+        own = recipe.model_copy(update={"seed": recipe.seed + (preset.classes.index(each) if preset.classes else 0)})
+        write_whole(card, json.dumps(facts, indent=1).encode())
         folder = target / each
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{each}_{k:04d}.{ENDINGS[recipe.output]}" for k in range(1, n + 1)]
         n_drawn = _draw_class(network, preset, own, each, paths, progress)
         drawn[each] = {"seed": own.seed, "images": n_drawn, "seconds": round(time.monotonic() - began, 2)}
-    facts = {"recipe": recipe.model_dump(), "classes": drawn}
-    write_whole(target.with_name(f"{target.name}.json"), json.dumps(facts, indent=1).encode())
+    write_whole(card, json.dumps(facts, indent=1).encode())
     return facts
+
+
+def _choose_classes(preset: Preset, tumour_class: TumourClass | None) -> Sequence[TumourClass]:
+    if not preset.classes and tumour_class is None:
+        raise ClassNotSaid("These weights draw one class; say which with --class.")
+    if preset.classes and tumour_class is not None and tumour_class not in preset.classes:
+        raise ClassNotSaid(f"These weights draw {', '.join(preset.classes)}; {tumour_class} is none of them.")
+    return preset.classes if tumour_class is None else (tumour_class,)
+
+
+def _find_drawn(target: Path, card: Path, same: dict[str, Any]) -> dict[str, Any]:
+    """What `card` says of the classes drawn before.
+
+    Raises:
+        DrawnOtherwise: `target` holds images, and they are not laid to the weights and recipe of `same`.
+    """
+    if not any(target.glob("*/*")):
+        return {}
+    if not card.exists():
+        raise DrawnOtherwise(
+            f"{target} holds images already, and no {card} says how they were drawn; name another folder."
+        )
+    before: dict[str, Any] = json.loads(card.read_text())
+    if differing := [name for name, value in same.items() if before.get(name) != value]:
+        raise DrawnOtherwise(
+            f"{target} holds images already, and by {card} they were drawn with other {' and '.join(differing)}; name "
+            "another folder."
+        )
+    classes: dict[str, Any] = before["classes"]
+    return classes
 
 
 def _draw_class(

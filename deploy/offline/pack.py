@@ -11,7 +11,7 @@ from deploy.offline.parcel import Parcel
 from services.generator.images import check_images, decode_gray, prepare_image
 from services.generator.models.checkpoints import read_tensors
 from services.generator.models.preset import Preset
-from services.generator.sources import ImageSetNotPreprocessed
+from services.generator.sources import ImageSetNotPreprocessed, NotADiffusionModel
 from services.generator.starting_models import StartingModel
 from services.generator.train_jobs import TrainingWishes, choose_preset, describe_images
 from services.generator.training.data import TrainingData, plan_training
@@ -36,8 +36,8 @@ def pack_training(client: SynthMRI, image_set: str, tumour_class: TumourClass | 
         wishes: preset, overrides, seed, and the model to begin with.
 
     Raises:
-        ImageSetNotPreprocessed, KnownLeakage, PresetUnknown, PresetValueInvalid, PresetTooLarge, TooFewImages,
-        TooFewClasses, StartingModelDiffers, ConstantImages: as the platform would.
+        NotADiffusionModel, ImageSetNotPreprocessed, KnownLeakage, PresetUnknown, PresetValueInvalid, PresetTooLarge,
+        TooFewImages, TooFewClasses, StartingModelDiffers, ConstantImages: as the platform would.
         ApiProblem: the platform has no such set or model, or does not answer.
     """
     found = client.image_set(image_set)
@@ -48,6 +48,10 @@ def pack_training(client: SynthMRI, image_set: str, tumour_class: TumourClass | 
         start, weights = None, None
         if wishes.start_from is not None:
             manifest = client.model(wishes.start_from)
+            if manifest["kind"] != "diffusion":
+                raise NotADiffusionModel(
+                    f"Model {wishes.start_from} is a {manifest['kind']}; begin with a diffusion model."
+                )
             preset = Preset.model_validate(manifest["config"]["preset"])
             start = StartingModel(
                 wishes.start_from, preset, manifest["objects"]["weights"], manifest["config"].get("class")

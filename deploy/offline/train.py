@@ -13,8 +13,9 @@ from deploy.offline.parcel import Parcel
 from services.generator.memory import held_memory
 from services.generator.models.checkpoints import write_weights
 from services.generator.models.network import choose_device
-from services.generator.models.preset import Preset
+from services.generator.models.preset import MAX_EPOCHS, Preset
 from services.generator.training.loop import train_model
+from services.generator.training.resume import ResumeBundleMismatch
 from shared.progress import Cancelled, NoProgress, Progress
 
 _WARM_UP: Final = 2
@@ -48,12 +49,17 @@ def train_offline(
         half: whether the weights are written in float16, half the size.
 
     Raises:
-        TrainingDiverged, TrainingOutOfMemory, ResumeBundleMismatch, Cancelled, Stopping: see `train_model`.
+        ResumeBundleMismatch: the bundle in `folder` belongs to another training.
+        TrainingDiverged, TrainingOutOfMemory, Cancelled, Stopping: see `train_model`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     bundle, config = folder / BUNDLE, folder / CONFIG
     if bundle.exists():
         preset = Preset.model_validate_json(config.read_text())
+        if preset.override(epochs=parcel.preset.epochs) != parcel.preset:
+            raise ResumeBundleMismatch(
+                f"{bundle} belongs to a training by another preset, {config}; train this parcel into another folder."
+            )
     else:
         preset = parcel.preset
         if within_s is not None:
@@ -97,13 +103,16 @@ def train_offline(
 
 
 def fit_epochs(parcel: Parcel, within_s: float, trial_s: float, *, compiled: bool = False) -> int:
-    """Epochs that can be made in `within_s` seconds, by the pace of a trial, whose own time counts too; 1 at least."""
+    """Epochs that can be made in `within_s` seconds, by the pace of a trial, whose own time counts too.
+
+    One at least, and no more than a preset may have.
+    """
     began, trial, epochs = time.monotonic(), _Trial(trial_s), parcel.preset.epochs
     quiet = parcel.preset.replace({"sample_every": None, "validate_every": epochs})
     with contextlib.suppress(Cancelled):
         train_model(parcel.data, quiet, seed=parcel.seed, progress=trial, compiled=compiled)
     left = _SHARE * (within_s - (time.monotonic() - began))
-    return max(1, int(left * trial.share_per_second() * epochs))
+    return max(1, min(int(left * trial.share_per_second() * epochs), MAX_EPOCHS))
 
 
 class _Trial(NoProgress):
@@ -111,7 +120,7 @@ class _Trial(NoProgress):
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._seen: list[tuple[float, float]] = []
+        self._seen: list[tuple[float, float]] = [(0.0, time.monotonic())]
 
     def update(self, done: int, total: int) -> None:
         """Note what share of the training was done when."""
@@ -119,13 +128,16 @@ class _Trial(NoProgress):
 
     def raise_if_cancelled(self) -> None:
         """Cancel once the seconds are over and a pace is known."""
-        if len(self._seen) > _WARM_UP and self._seen[-1][1] - self._seen[_WARM_UP - 1][1] >= self._seconds:
+        if len(self._seen) > _WARM_UP + 1 and self._seen[-1][1] - self._seen[_WARM_UP][1] >= self._seconds:
             raise Cancelled
 
     def share_per_second(self) -> float:
-        """Of the updates after the first ones; of a training that is over before, what it took."""
-        (first_share, began), (last_share, ended) = self._seen[min(_WARM_UP, len(self._seen)) - 1], self._seen[-1]
-        return (last_share - first_share or 1.0) / max(ended - began, 1e-9)
+        """Of the updates after the first ones; of all in a training that is over before."""
+        (first_share, began), (last_share, ended) = (
+            self._seen[_WARM_UP if len(self._seen) > _WARM_UP + 1 else 0],
+            self._seen[-1],
+        )
+        return (last_share - first_share) / max(ended - began, 1e-9)
 
 
 def _name_device() -> str:

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.generator import calibrate_jobs, import_jobs, keep_jobs, redraw_jobs, sample_jobs, train_jobs
-from services.generator.models.preset import MAX_SIZE_PX
+from services.generator.models.preset import MAX_EPOCHS, MAX_SIZE_PX
 from services.generator.models.preset_fields import describe_fields
 from services.generator.requests import CalibrationRequest, GenerationRequest, RegenerationRequest, Seed
 from services.generator.sampling.recipe import SamplingWishes
@@ -46,7 +46,9 @@ class TrainingRequest(BaseModel):
         "with its preset and what you change of it. Network, schedule and classes stay as they are.",
         examples=["model-5f0c2a9be1d24c7d90aa"],
     )
-    epochs: int | None = Field(None, ge=1, le=100_000, description="Passes over all training images.", examples=[300])
+    epochs: int | None = Field(
+        None, ge=1, le=MAX_EPOCHS, description="Passes over all training images.", examples=[300]
+    )
     batch_size: int | None = Field(None, ge=1, le=512, description="Images per update of the weights.")
     learning_rate: float | None = Field(None, gt=0, le=0.1, description="Step size of the Adam optimiser.")
     size: int | None = Field(None, ge=8, le=MAX_SIZE_PX, description="Side of the images the network learns, pixels.")

@@ -14,6 +14,9 @@ from shared.tumour import TumourClass
 MAX_SEED = 2**53 - 1
 """The largest seed that every JSON reader keeps exactly."""
 
+MAX_SIGMA = 1e6
+"""Above every noise level that a schedule has: with cosine betas the noisiest step has 20,000."""
+
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
@@ -49,16 +52,16 @@ class GenerationRequest(BaseModel):
     guidance_sigma_min: float | None = Field(
         None,
         ge=0,
-        le=1000,
+        le=MAX_SIGMA,
         description="Guidance acts only at noise levels above this one (noise relative to the signal; they fall from "
         "step to step). If left out, the preset's; 0: it acts to the end.",
     )
     guidance_sigma_max: float | None = Field(
         None,
         gt=0,
-        le=1000,
+        le=MAX_SIGMA,
         description="Guidance acts only at noise levels up to this one: the first steps, at which it makes images "
-        "alike, go without it, and faster. If left out, the preset's; 1000: it acts from the start.",
+        "alike, go without it, and faster. If left out, the preset's; 1000000: it acts from the start.",
     )
     precision: SamplingPrecision | None = Field(
         None,
@@ -80,8 +83,8 @@ class GenerationRequest(BaseModel):
         None,
         ge=1,
         le=256,
-        description="Images the network sees at once; another value may change a pixel, in `float32` by one gray level "
-        "of 255.",
+        description="Images the network sees at once, 8 if left out; a GPU is faster with more. Another value may "
+        "change a pixel, in `float32` by one gray level of 255.",
     )
     extend: Identifier | None = Field(
         None,
@@ -92,7 +95,7 @@ class GenerationRequest(BaseModel):
         None,
         ge=1,
         le=1024,
-        description="Images that one worker takes at a time, two batches if left out; fewer where that is more than "
+        description="Images that one worker takes at a time, four batches if left out; fewer where that is more than "
         "4000 steps of one image and more than one batch.",
     )
     name: Name | None = Field(None, description="A name for people.")

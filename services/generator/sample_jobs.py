@@ -26,7 +26,7 @@ from shared.logs import get_log
 from shared.settings import get_settings
 from shared.tumour import TumourClass
 
-BATCHES_PER_SHARD: Final = 2
+BATCHES_PER_SHARD: Final = 4
 """Batches in one shard, when a request does not say."""
 MAX_EVALUATIONS: Final = 4000
 """Images times steps in one shard, unless one batch has more: some 40 s of the `compact` network on two cores. Others'
@@ -82,8 +82,8 @@ def start_generation(
 
     Raises:
         ModelNotFound, NotADiffusionModel, WrongTumourClass, TooManyImages, TooManySteps, SizeTooSmall, StudySizeFixed,
-        GuidanceNeedsClasses, ImageSetNotFound, NotGenerated, NothingToAdd, ExtensionDiffers, ImagesExcluded:
-        at once.
+        GuidanceNeedsClasses, GuidanceIntervalEmpty, ImageSetNotFound, NotGenerated, NothingToAdd, ExtensionDiffers,
+        ImagesExcluded: at once.
     """
     most = get_settings().generate_max_n
     if n > most:

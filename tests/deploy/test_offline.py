@@ -2,24 +2,28 @@
 
 import itertools
 import json
+import shutil
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from deploy.offline.__main__ import main
-from deploy.offline.draw import ClassNotSaid, draw_offline
+from deploy.offline.draw import ClassNotSaid, DrawnOtherwise, draw_offline
 from deploy.offline.files import BUNDLE, CARD, CONFIG, WEIGHTS
 from deploy.offline.parcel import Parcel
 from deploy.offline.train import fit_epochs, train_offline
-from services.generator.models.checkpoints import CheckpointDamaged, read_tensors, write_tensors
-from services.generator.models.preset import Preset
+from services.generator.models.checkpoints import CheckpointDamaged, read_tensors, write_tensors, write_weights
+from services.generator.models.preset import MAX_EPOCHS, Preset
 from services.generator.sampling.recipe import SamplingWishes
 from services.generator.training.data import TrainingData
 from services.generator.training.loop import train_model
+from services.generator.training.resume import ResumeBundleMismatch
 from shared.progress import NoProgress, Stopping
 from shared.tumour import CLASS_ORDER, TumourClass
 from tests.services.generator.micro import MICRO, Recorder, conditional, draw_images, random_network
@@ -59,7 +63,8 @@ def test_the_node_trains_what_a_worker_would(trained: Path) -> None:
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights_of(trained).items())
     card = json.loads((trained / CARD).read_text())
     assert card["curves"]["loss"] == worker.curves["loss"]
-    assert (card["image_set"], card["n_images"], card["device"].split(",")[0]) == ("set-1", 10, "CPU")
+    assert (card["image_set"], card["n_images"], card["precision"]) == ("set-1", 10, worker.precision)
+    assert card["device"]
     assert Preset.model_validate_json((trained / CONFIG).read_text()) == PARCEL.preset
 
 
@@ -71,6 +76,16 @@ def test_a_training_that_is_cut_off_goes_on_to_the_same_bits(trained: Path, tmp_
     train_offline(PARCEL, tmp_path, NoProgress(), within_s=1000)  # Too late: the epochs are decided.
     assert all(torch.equal(tensor, weights_of(trained)[name]) for name, tensor in weights_of(tmp_path).items())
     assert not (tmp_path / BUNDLE).exists()
+
+
+def test_a_bundle_of_another_preset_is_kept_for_its_own(tmp_path: Path) -> None:
+    with pytest.raises(Stopping):
+        train_offline(PARCEL, tmp_path, Recorder(2, how=Stopping))
+    before = (tmp_path / BUNDLE).read_bytes()
+    other = replace(PARCEL, preset=PARCEL.preset.replace({"learning_rate": 1e-5}))
+    with pytest.raises(ResumeBundleMismatch, match="another folder"):
+        train_offline(other, tmp_path, NoProgress())
+    assert (tmp_path / BUNDLE).read_bytes() == before
 
 
 def test_time_decides_the_epochs_and_they_end_with_the_cool_down(
@@ -87,6 +102,10 @@ def test_time_decides_the_epochs_and_they_end_with_the_cool_down(
     assert preset == long.preset.override(epochs=card["epochs"])
     assert fit_epochs(PARCEL, within_s=0, trial_s=0) == 1
     assert fit_epochs(PARCEL, within_s=1000, trial_s=1000) > PARCEL.preset.epochs  # A trial may be a whole training.
+    single = replace(PARCEL, preset=PARCEL.preset.replace({"epochs": 1, "batch_size": 10}))
+    # One update is the whole trial: a tenth of a second and the looks at the clock. Nine tenths of a hundred seconds.
+    assert 200 <= fit_epochs(single, within_s=100, trial_s=10) <= 900
+    assert fit_epochs(single, within_s=1e9, trial_s=10) == MAX_EPOCHS
 
 
 def test_weights_of_half_the_bytes_are_the_same_but_for_rounding(trained: Path, tmp_path: Path) -> None:
@@ -112,6 +131,64 @@ def test_missing_images_are_drawn_to_the_same_bytes_and_others_stay(trained: Pat
     assert sum(drawn["images"] for drawn in again["classes"].values()) == 1
     assert lost.read_bytes() == files[lost]
     assert kept.read_bytes() == b"mine"
+    assert again["classes"].keys() == facts["classes"].keys()
+
+
+def test_a_folder_holds_one_drawing(trained: Path, tmp_path: Path) -> None:
+    weights, target = (trained / WEIGHTS).read_bytes(), tmp_path / "drawn"
+
+    def draw(weights: bytes = weights, tumour_class: TumourClass | None = None, **wishes: Any) -> dict[str, Any]:
+        asked = SamplingWishes(**{"steps": 2, "seed": 5, **wishes})
+        return draw_offline(weights, 2, target, asked, NoProgress(), tumour_class=tumour_class)
+
+    with pytest.raises(Stopping):
+        draw_offline(weights, 2, target, SamplingWishes(steps=2, seed=5), Recorder(1, how=Stopping))
+    draw(tumour_class=TumourClass.PITUITARY)
+    assert [path.name for path in target.iterdir() if any(path.iterdir())] == ["pituitary"]
+    assert draw()["classes"].keys() == {str(each) for each in CLASS_ORDER}
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    other = random_network(9, PARCEL.preset.unet).state_dict()
+    for different in ({"seed": 7}, {"guidance": 3}, {"weights": write_weights(other, PARCEL.preset)}):
+        with pytest.raises(DrawnOtherwise, match="name another folder"):
+            draw(**different)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == files
+    (tmp_path / "drawn.json").unlink()
+    with pytest.raises(DrawnOtherwise, match=r"no .* says how"):
+        draw()
+
+
+def test_a_model_is_drawn_with_in_the_arithmetic_that_the_platform_would_take(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(trained, tmp_path / "trained")
+    card = json.loads((folder / CARD).read_text()) | {"precision": "bfloat16"}
+    (folder / CARD).write_text(json.dumps(card))
+    command = ["draw", str(folder), "-n", "1", "--steps", "2", "--class", "notumor", "-o"]
+    assert main([*command, str(tmp_path / "first")]) == 0
+    assert '"precision": "bfloat16"' in capsys.readouterr().out
+    assert main([*command, str(tmp_path / "second"), "--precision", "float32"]) == 0
+    assert '"precision": "float32"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--batch-size", "-3", "-3 is below 1"),
+        ("--guidance", "0.5", "0.5 is below 1"),
+        ("--guidance", "nan", "nan is below 1"),
+        ("--seed", "-1", "-1 is below 0"),
+        ("-n", "0", "0 is below 1"),
+        ("-n", "few", "invalid int value"),
+        ("--sampler", "foo", "invalid choice"),
+    ],
+)
+def test_what_the_platform_refuses_is_refused(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, said: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["draw", str(trained), "-o", str(tmp_path / "drawn"), option, value])
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_weights_of_one_class_need_its_name(tmp_path: Path) -> None:
@@ -120,6 +197,15 @@ def test_weights_of_one_class_need_its_name(tmp_path: Path) -> None:
         draw_offline((tmp_path / WEIGHTS).read_bytes(), 1, tmp_path, SamplingWishes(steps=2), NoProgress())
     assert main(["draw", str(tmp_path), "-o", str(tmp_path / "drawn"), "-n", "1", "--steps", "2"]) == 0
     assert [path.name for path in (tmp_path / "drawn" / TumourClass.GLIOMA).iterdir()] == ["glioma_0001.png"]
+    assert main(["draw", str(tmp_path), "-o", str(tmp_path / "other"), "--class", "notumor"]) == 1
+    assert not (tmp_path / "other").exists()
+
+
+def test_signals_are_left_as_they_were(tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    (tmp_path / "training.safetensors").write_bytes(PARCEL.to_bytes())
+    assert main(["train", str(tmp_path / "training.safetensors"), "-o", str(tmp_path / "trained")]) == 0
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 def test_the_command_line_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

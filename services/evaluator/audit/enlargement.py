@@ -12,9 +12,10 @@ from services.evaluator.features.reading import Reading, SizePx, fit_size
 
 def stored_size(images: AuditImages) -> SizePx | None:
     """Width and height in pixels at which most images are stored, if they were enlarged from it; else None."""
-    ((width, height), _), *_ = Counter((file.width, file.height) for file in images.files).most_common(1)
+    (((width, height), n),) = Counter((file.width, file.height) for file in images.files).most_common(1)
     _, compared_height, compared_width = images.images_u8.shape
-    return (width, height) if width < compared_width and height < compared_height else None
+    enlarged = width < compared_width and height < compared_height
+    return (width, height) if enlarged and 2 * n > len(images.files) else None
 
 
 def reduce_and_enlarge(image_u8: NDArray[np.uint8], size_px: SizePx) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from shared.tumour import TumourClass
 SamplerName = Literal["ddpm", "ddim", "dpm++", "unipc"]
 SAMPLER_NAMES: Final[tuple[SamplerName, ...]] = ("ddpm", "ddim", "dpm++", "unipc")
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+MAX_EPOCHS: Final = 100_000
 USUAL_STEPS: Final[dict[SamplerName, int]] = {"ddim": 50, "dpm++": 20, "unipc": 20}
 """Denoising steps of each sampler when neither a request nor the preset says; `ddpm` takes all."""
 MAX_SIZE_PX: Final = 256
@@ -174,7 +175,7 @@ class Preset(_Frozen):
         None, gt=0, description="Largest norm of the gradient of an update; a larger one is scaled down to it; none."
     )
     batch_size: Annotated[int, Field(ge=1, le=512, description="Images per update; the last batch may be smaller.")]
-    epochs: Annotated[int, Field(ge=1, le=100_000, description="Passes over all training images.")]
+    epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS, description="Passes over all training images.")]
     patience: int | None = Field(
         None,
         ge=1,

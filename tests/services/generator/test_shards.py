@@ -27,11 +27,11 @@ def test_shards_are_whole_batches_of_little_work() -> None:
     recipe = SamplingRecipe(model="mdl-x", sampler="ddpm", steps=1000, seed=0, size=16, batch_size=16)
     cases: list[tuple[dict[str, Any], int | None, int]] = [
         ({}, None, 16),  # one batch, though that is 16,000 evaluations
-        ({"steps": 20}, None, 32),
+        ({"steps": 20}, None, 64),
         ({"steps": 20, "guidance": 2.0}, 500, 96),
         ({"steps": 20}, 1024, 192),
         ({"steps": 20}, 10, 10),
-        ({"steps": 1, "batch_size": 3}, None, 6),
+        ({"steps": 1, "batch_size": 3}, None, 12),
     ]
     for changes, at_most, size in cases:
         shards = sample_jobs.cut_shards(range(5, 1005), recipe.model_copy(update=changes), at_most)

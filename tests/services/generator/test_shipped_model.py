@@ -28,14 +28,14 @@ REAL_FOLDER = shipped_model.FOLDER
 
 
 def write_folder(folder: Path, seed: int = 0, **drawing: Any) -> None:
-    """A shipped model small enough for a test."""
-    preset = FOUR.model_dump(mode="json") | drawing
+    """A shipped model small enough for a test; `drawing` changes its facts and no byte of its weights."""
+    preset = FOUR.model_dump(mode="json")
     weights = halve_weights(write_weights(random_network(seed, FOUR.unet).state_dict(), FOUR), preset)
     (folder / shipped_model.WEIGHTS).write_bytes(weights)
     facts = {
         "name": "small",
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
-        "config": {"preset": preset, "sampling_precision": "float32"},
+        "config": {"preset": preset | drawing, "sampling_precision": "float32"},
         "card": {"parameters": 1, "precision": "bfloat16"},
         "seed": 0,
     }

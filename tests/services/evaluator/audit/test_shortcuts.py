@@ -8,7 +8,7 @@ from PIL import Image
 
 from services.evaluator.audit.detector import detect
 from services.evaluator.audit.effect_sizes import cliffs_delta, wilson_interval
-from services.evaluator.audit.enlargement import reduce_and_enlarge
+from services.evaluator.audit.enlargement import reduce_and_enlarge, stored_size
 from services.evaluator.audit.image_cues import measure_images, measure_jpeg_blocks
 from services.evaluator.audit.images import ConstantImages
 from services.evaluator.audit.left_right import edge_histograms, judge_orientation, mirror_histograms
@@ -173,6 +173,13 @@ def test_small_images_are_told_from_blurred_ones() -> None:
     whole = replace(PNG, width=width, height=height)
     found = measure_shortcuts(make_images(blurred, files=whole), make_images(REFERENCE), None)
     assert not any("stored_px" in cue for cue in found["cues"])
+
+
+def test_a_size_that_few_images_have_is_not_that_of_the_set() -> None:
+    images = make_images(REFERENCE[:5])
+    small, whole = replace(PNG, width=20, height=20), [replace(PNG, width=w, height=w) for w in (64, 65, 66)]
+    assert stored_size(replace(images, files=[small, small, *whole])) is None
+    assert stored_size(replace(images, files=[small, small, small, *whole[:2]])) == (20, 20)
 
 
 def test_images_are_reduced_and_enlarged_as_stored_ones_are_read() -> None:

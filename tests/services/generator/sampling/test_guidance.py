@@ -3,6 +3,7 @@ import torch
 
 from services.generator.models.network import NoisePredictor
 from services.generator.models.preset import Preset, PresetValueInvalid
+from services.generator.requests import MAX_SIGMA
 from services.generator.sampling.drawing import SamplingPlan, sample_images
 from services.generator.sampling.guidance import GuidedPredictor, choose_class, find_guided_times
 from services.generator.sampling.recipe import (
@@ -115,6 +116,16 @@ def test_an_interval_of_all_noise_levels_draws_what_none_draws() -> None:
     assert draw(guide(4.0, 0.3, 3.0)) not in (everywhere, nowhere)
 
 
+def test_a_request_can_ask_for_guidance_throughout_on_every_schedule() -> None:
+    """`guidance_sigma_max` at its largest lies above the noisiest step, which cosine betas put at 20,000."""
+    for betas in ("linear", "cosine"):
+        preset = KNOWN.replace({"schedule": {"betas": betas}, "guidance_sigma_max": 6.0})
+        wishes = SamplingWishes(guidance=2.0, guidance_sigma_min=0.0, guidance_sigma_max=MAX_SIGMA)
+        guided = find_guided_times(preset, resolve_recipe(preset, "mdl-x", wishes))
+        assert guided is not None
+        assert guided.all()
+
+
 def test_classes_and_guidance_change_the_image_and_neighbours_do_not() -> None:
     network = random_network(0, KNOWN.unet)
 
@@ -159,6 +170,8 @@ def test_a_request_changes_the_ends_that_it_names() -> None:
         interval(guidance_sigma_min=6.0)
     with pytest.raises(GuidanceNeedsClasses, match="knows one class only"):
         resolve_recipe(MICRO, "mdl-x", SamplingWishes(guidance_sigma_max=5.0))
+    with pytest.raises(GuidanceNeedsClasses, match="An interval of guidance is asked for"):
+        resolve_recipe(MICRO, "mdl-x", SamplingWishes(guidance=1.0, guidance_sigma_max=5.0))
 
 
 def test_a_preset_refuses_an_interval_without_a_noise_level() -> None:
