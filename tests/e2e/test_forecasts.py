@@ -129,7 +129,7 @@ def test_two_drawings_go_on_side_by_side(client: SynthMRI, glioma_model: str) ->
     wait_for(lambda: done(second) >= 160, timeout_s=120)
     assert abs(done(first) - done(second)) <= 96  # shards of 32, and what is drawn between two looks
     short, before = draw(16, 5), done(first) + done(second)
-    client.wait(short)
+    wait_for(lambda: client.job(short)["finished_at"], timeout_s=120)  # looks more often than `client.wait`
     assert done(first) + done(second) - before <= 5 * 32
     for job_id in (first, second):
         client.wait(job_id)
