@@ -6,8 +6,9 @@
 Each `--set NAME=FOLDER` holds images in a folder for each class; `--draw N` adds a set of N images of each class by the
 default model, and `--model ID` by another one, at the size of the real images. `--reduced 128` adds the real Testing
 images brought to 128 px and back as the platform enlarges what it draws: the best that a model of that size can do.
-Real images are prepared by the study's recipe, so that its 1,024 Testing images are the test; copies are looked for
-among the Training images of the recipe `rigorous` as well, from which the shipped model learned. Writes results.json,
+Real images are prepared by the study's recipe, so that its 1,024 Testing images are the test; scores in the features of
+a classifier compare with those too, as it was trained on the others. Copies are looked for among the Training images of
+the recipe `rigorous` as well, from which the shipped model learned. Writes results.json,
 results.md, one contact sheet and one audit page for each set into `--target`; a set that is in results.json already is
 not measured again, so that a run that was cut off goes on.
 """
@@ -73,14 +74,33 @@ class Comparison:
             path = folder / Path(name).relative_to(Split.TESTING).with_suffix(".png")
             write_image(path, encode_png(enlarge_image(small, _SIZE_PX)))
 
-    def measure(self, name: str, folder: Path, features: list[str], checks: Sequence[str] | None = None) -> None:
-        """Upload, score and audit one set; `checks` are those of the audit, all if left out."""
+    def measure(
+        self,
+        name: str,
+        folder: Path,
+        features: list[str],
+        checks: Sequence[str] | None = None,
+        unseen: Split = Split.TESTING,
+    ) -> None:
+        """Upload, score and audit one set.
+
+        Args:
+            name: of the set.
+            folder: its images.
+            features: spaces in which it is scored.
+            checks: those of the audit, all if left out.
+            unseen: the real images that scores in the classifier's features compare with. It was trained on the
+                Training images and holds those closer together, the more the longer it was trained, which can turn the
+                order of two sets; other spaces compare with Training.
+        """
         began = time.monotonic()
         synthetic = self._client.upload(folder, name=name)["id"]
         (self._target / f"{name}.png").write_bytes(self._client.grid(synthetic, n=_SHEET, px=128))
         measured: Json = {"image_set": synthetic, "scores": {}}
         for space in features:
-            fields = {"features": space, "model": self.results["classifier"] if space == "classifier" else None}
+            fields: Json = {"features": space}
+            if space == "classifier":
+                fields |= {"model": self.results["classifier"], "split": unseen}
             report = self._made(self._client.evaluate(synthetic, self.results["real"], METRICS, **fields), "report")
             measured["scores"][space] = self._client.report(report)["report"]["metrics"]
         audit = self._made(self._client.audit(synthetic, self.results["real"], checks), "report")
@@ -207,9 +227,9 @@ def main() -> None:
         reduced = f"real at {arguments.reduced} px"
         if arguments.reduced and reduced not in comparison.results["sets"]:
             comparison.reduce(arguments.reduced, Path(workplace, "reduced"))
-            # Copies, and a training on the test images, would say nothing.
-            checks = ["shortcuts", "diversity"]
-            comparison.measure(reduced, Path(workplace, "reduced"), arguments.features.split(","), checks)
+            # Copies, a training on the test images and their distance from themselves would say nothing.
+            checks, spaces = ["shortcuts", "diversity"], arguments.features.split(",")
+            comparison.measure(reduced, Path(workplace, "reduced"), spaces, checks, unseen=Split.TRAINING)
         sys.stdout.write((arguments.target / "results.md").read_text())
 
 

@@ -57,7 +57,9 @@ def feature_cautions(feature_space: str, n_features: int, sizes: Sequence[int], 
     else:
         sentence = (
             "These are features and probabilities of a tumour classifier of this platform, not Inception's: the scores "
-            "compare sets under this one classifier and cannot be compared with published FID, KID or IS."
+            "compare sets under this one classifier and cannot be compared with published FID, KID or IS. Distances of "
+            "two sets can change places under another training of the classifier: before calling one set nearer to the "
+            "real one, ask a second classifier."
         )
         found.append(Caution("features_of_a_classifier", sentence))
     if not verified:
