@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -16,14 +16,18 @@ import torch
 from deploy.offline.__main__ import main
 from deploy.offline.draw import ClassNotSaid, DrawnOtherwise, draw_offline
 from deploy.offline.files import BUNDLE, CARD, CONFIG, WEIGHTS
+from deploy.offline.pack import pack_training
 from deploy.offline.parcel import Parcel
 from deploy.offline.train import fit_epochs, train_offline
 from services.generator.models.checkpoints import CheckpointDamaged, read_tensors, write_tensors, write_weights
 from services.generator.models.preset import MAX_EPOCHS, Preset
 from services.generator.sampling.recipe import SamplingWishes
+from services.generator.sources import NotADiffusionModel
+from services.generator.train_jobs import TrainingWishes
 from services.generator.training.data import TrainingData
 from services.generator.training.loop import train_model
 from services.generator.training.resume import ResumeBundleMismatch
+from shared.client import SynthMRI
 from shared.progress import NoProgress, Stopping
 from shared.tumour import CLASS_ORDER, TumourClass
 from tests.services.generator.micro import MICRO, Recorder, conditional, draw_images, random_network
@@ -224,6 +228,17 @@ def test_the_command_line_says_what_it_did(tmp_path: Path, capsys: pytest.Captur
     packed.write_bytes(b"\x80\x04 no parcel")
     assert main(["train", str(packed), "-o", str(tmp_path / "other")]) == 1
     assert "pickle" in capsys.readouterr().err
+
+
+def test_a_training_begins_with_a_diffusion_model_only() -> None:
+    client = SimpleNamespace(
+        image_set=lambda _: {"kind": "preprocessed", "manifest": {"report": {}}},
+        model=lambda _: {"kind": "classifier", "config": {}},
+    )
+    with pytest.raises(NotADiffusionModel, match="mdl-1 is a classifier"):
+        pack_training(
+            cast("SynthMRI", client), "set-1", None, TrainingWishes(start_from="mdl-1", leakage_waiver="test")
+        )
 
 
 def test_a_platform_that_does_not_answer_is_named(
