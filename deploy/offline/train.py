@@ -133,10 +133,8 @@ class _Trial(NoProgress):
 
     def share_per_second(self) -> float:
         """Of the updates after the first ones; of all in a training that is over before."""
-        (first_share, began), (last_share, ended) = (
-            self._seen[_WARM_UP if len(self._seen) > _WARM_UP + 1 else 0],
-            self._seen[-1],
-        )
+        first_share, began = self._seen[_WARM_UP if len(self._seen) > _WARM_UP + 1 else 0]
+        last_share, ended = self._seen[-1]
         return (last_share - first_share) / max(ended - began, 1e-9)
 
 

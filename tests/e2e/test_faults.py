@@ -45,7 +45,9 @@ def undisturbed(client: SynthMRI, glioma_model: str) -> list[str]:
 def test_a_killed_process_loses_and_doubles_nothing(
     platform: EmbeddedPlatform, client: SynthMRI, glioma_model: str, undisturbed: list[str], victim: str
 ) -> None:
-    pid, job_id = platform.pid_of(victim), start(client, glioma_model)  # Asking for the pid takes a second.
+    pid = platform.pid_of(victim)  # Now, as asking takes a second.
+    assert pid
+    job_id = start(client, glioma_model)
     in_the_middle(client, job_id)
     os.kill(pid, signal.SIGKILL)
     assert hashes(client, job_id) == undisturbed
@@ -83,6 +85,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(
     choices = {"preset": "tiny-32", "epochs": 60, "seed": 3}
     undisturbed = client.wait(client.train_diffusion(prepared, "pituitary", **choices)["id"])
     pid = platform.pid_of("diffusion-train-worker")
+    assert pid
     job_id = client.train_diffusion(prepared, "pituitary", **choices)["id"]
     wait_for(lambda: client.job(job_id)["progress"]["done"] > 0, timeout_s=120)
     time.sleep(2.5)  # a checkpoint
