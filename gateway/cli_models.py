@@ -19,9 +19,15 @@ def add_commands(app: typer.Typer) -> None:
 def import_model(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="State dict as a safetensors file.")],
-    preset: Annotated[str, typer.Option(help="The preset whose network it is, for example study.")],
+    preset: Annotated[
+        str | None,
+        typer.Option(help="The preset whose network it is, for example study; left out: what the file says."),
+    ] = None,
     tumour_class: Annotated[
-        str | None, typer.Option("--class", help="What it draws; left out for a class-conditional network.")
+        str | None,
+        typer.Option(
+            "--class", help="What it draws; left out for a class-conditional one, and where the file says it."
+        ),
     ] = None,
     config: Annotated[
         Path | None,

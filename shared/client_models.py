@@ -21,8 +21,17 @@ class ModelCalls:
         """One model card."""
         return json_of(self._transport.get(f"/models/{model}"))
 
-    def import_model(self, file: Path, preset: str, *, report: Report | None = None, **fields: Any) -> Json:
-        """The job that makes a model of a safetensors file; fields are class, config (a dict) and name."""
+    def import_model(
+        self, file: Path, preset: str | None = None, *, report: Report | None = None, **fields: Any
+    ) -> Json:
+        """The job that makes a model of a safetensors file; fields are class, config (a dict) and name.
+
+        Args:
+            file: the weights.
+            preset: whose network it is; None: what the file says.
+            report: told of the bytes sent.
+            fields: as above.
+        """
         if fields.get("config") is not None:
             fields["config"] = json.dumps(fields["config"])
         params = {"preset": preset, **fields}

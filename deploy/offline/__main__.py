@@ -3,7 +3,7 @@
     .venv/bin/python -m deploy.offline pack SET --preset rigorous -o training.safetensors    # beside a running platform
     .venv/bin/python -m deploy.offline train training.safetensors -o trained/ --within 480   # on the node, minutes
     .venv/bin/python -m deploy.offline draw trained/ -n 600 -o drawn/                        # on the node, or anywhere
-    .venv/bin/synthmri import-model trained/weights.safetensors --preset rigorous --config trained/config.json
+    .venv/bin/synthmri import-model trained/weights.safetensors                              # beside the platform
 
 The node needs this folder and torch, MONAI, diffusers, SciPy, pydantic, Pillow and safetensors; no server, no queue, no
 object store. A training or drawing that was cut off goes on when the same command is given again; on SIGTERM and ctrl-C

@@ -39,8 +39,8 @@ def train_offline(
 
     Args:
         parcel: what to train.
-        folder: made if missing. After the training `weights.safetensors` and `config.json` are what
-            `synthmri import-model` takes, `card.json` says how they came about; the bundle is gone then.
+        folder: made if missing. After the training `weights.safetensors` is what `synthmri import-model` takes; it
+            holds its preset, as `config.json` does, and how it came about, as `card.json`. The bundle is gone then.
         progress: told of each update; its Cancelled and Stopping end the training after a last bundle.
         within_s: seconds that decide the number of epochs, in place of the preset's, by a trial of `trial_s`.
         trial_s: seconds of that trial.
@@ -81,7 +81,6 @@ def train_offline(
     weights = model.weights[model.chosen]
     if half:
         weights = {name: tensor.half() for name, tensor in weights.items()}
-    write_whole(folder / WEIGHTS, write_weights(weights, preset))
     card = {
         "epochs": len(model.curves["loss"]),
         "updates": model.n_updates,
@@ -95,8 +94,10 @@ def train_offline(
         "finished": time.strftime("%Y-%m-%d %H:%M"),
         "torch": torch.__version__,
         **parcel.described,
+        "seed": parcel.seed,
         "curves": model.curves,
     }
+    write_whole(folder / WEIGHTS, write_weights(weights, preset, card))
     write_whole(folder / CARD, json.dumps(card, indent=1).encode())
     bundle.unlink(missing_ok=True)
     return card

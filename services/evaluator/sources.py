@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -77,26 +78,54 @@ def _with_native_size(facts: FileFacts, image: dict[str, Any]) -> FileFacts:
 
 
 def warn_of_training_set(artifacts: ArtifactStore, synthetic: Artifact, real: Artifact, owner: str) -> list[Caution]:
-    """A warning if the synthetic set's model was trained on other images than those of the real set."""
-    for model_id in artifacts.manifest(synthetic)["parents"]:
-        try:
-            model = artifacts.get(model_id, owner, "model")
-        except ModelNotFound:  # a parent of another noun
-            continue
-        if model.owner == EVERYONE:
-            sentence = (
-                f"The synthetic images come from {model_id}, which came with the platform: its card names the images "
-                "it was trained on, and copies of those that are not in the real set cannot be found."
-            )
-            return [Caution("model_was_shipped", sentence)]
-        trained_on = [parent for parent in artifacts.manifest(model)["parents"] if parent.startswith("set-")]
-        if trained_on and not _akin(artifacts, real, trained_on, owner):
-            sentence = (
-                f"The synthetic images come from {model_id}, which was trained on {trained_on[0]}, not on {real.id}: "
-                "copies of images that are not in the real set cannot be found."
-            )
-            return [Caution("model_of_other_images", sentence)]
-    return []
+    """Warnings if the synthetic set's model, or one that it began with, learned other images than the real set's."""
+    cautions: dict[str, Caution] = {}
+    models = [(model, f"come from {model.id}") for model in _find_models(artifacts, synthetic, owner)]
+    seen = {model.id for model, _ in models}
+    while models:
+        model, origin = models.pop(0)
+        caution = _judge_training(artifacts, model, origin, real, owner)
+        if caution is not None:
+            cautions.setdefault(caution.code, caution)
+        begun_with = [start for start in _find_models(artifacts, model, owner) if start.id not in seen]
+        seen |= {start.id for start in begun_with}
+        models += [(start, f"come from a model that began with {start.id}") for start in begun_with]
+    return list(cautions.values())
+
+
+def _find_models(artifacts: ArtifactStore, artifact: Artifact, owner: str) -> list[Artifact]:
+    """The models among what an artifact was made from."""
+    found = []
+    for parent in artifacts.manifest(artifact)["parents"]:
+        with suppress(ModelNotFound):  # a parent of another noun
+            found.append(artifacts.get(parent, owner, "model"))
+    return found
+
+
+def _judge_training(
+    artifacts: ArtifactStore, model: Artifact, origin: str, real: Artifact, owner: str
+) -> Caution | None:
+    """A warning if a model was trained on other images than those of the real set, or on unknown ones."""
+    if model.owner == EVERYONE:
+        sentence = (
+            f"The synthetic images {origin}, which came with the platform: its card names the images it was trained "
+            "on, and copies of those that are not in the real set cannot be found."
+        )
+        return Caution("model_was_shipped", sentence)
+    trained_on = [parent for parent in artifacts.manifest(model)["parents"] if parent.startswith("set-")]
+    if not trained_on:
+        sentence = (
+            f"The synthetic images {origin}, which was imported: the images it was trained on are not known here, and "
+            "copies of those that are not in the real set cannot be found."
+        )
+        return Caution("model_of_unknown_images", sentence)
+    if not _akin(artifacts, real, trained_on, owner):
+        sentence = (
+            f"The synthetic images {origin}, which was trained on {trained_on[0]}, not on {real.id}: copies of images "
+            "that are not in the real set cannot be found."
+        )
+        return Caution("model_of_other_images", sentence)
+    return None
 
 
 def _akin(artifacts: ArtifactStore, real: Artifact, trained_on: Sequence[str], owner: str) -> bool:

@@ -115,9 +115,16 @@ def keep_diffusion_model(request: KeepingRequest, caller: CallerDependency) -> J
 def import_diffusion_model(
     caller: CallerDependency,
     file: Annotated[UploadFile, File(description="The state dict as a safetensors file.")],
-    preset: Annotated[Identifier, Query(description="The preset whose network it is.", examples=["study"])],
+    preset: Annotated[
+        Identifier | None,
+        Query(description="The preset whose network it is; left out: what the file says.", examples=["study"]),
+    ] = None,
     tumour_class: Annotated[
-        TumourClass | None, Query(alias="class", description="What it draws; left out for a class-conditional one.")
+        TumourClass | None,
+        Query(
+            alias="class",
+            description="What it draws; left out for a class-conditional one, and where the file says it.",
+        ),
     ] = None,
     config: Annotated[
         str | None,
@@ -136,6 +143,10 @@ def import_diffusion_model(
     monai-generative, whose names are translated. A pickle (`.pt`, `.pth`, `.ckpt`) is refused, since it can run code
     when opened; the error says how to convert it. The job fails with `tensors_do_not_fit`, naming the first of them,
     when tensors are missing, left over or misshapen, and with `weights_not_finite` for NaN.
+
+    Files that this platform exports name their preset. Those that `deploy.offline train` writes also say how they were
+    trained: the model's card repeats it as the file's word, and if the set they were trained on is yours here, audits
+    and calibrations know it.
     """
     wishes = import_jobs.ImportWishes(preset, tumour_class, config, name)
     return import_jobs.start_import(caller, file.file, file.filename or "", wishes).response()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from services.generator.models.network import build_network, place_network
 from services.generator.models.preset import Preset
-from services.generator.models.weight_files import LENGTH_BYTES, refuse_pickle
+from services.generator.models.training_record import TRAINING
+from services.generator.models.weight_files import FACTS, LENGTH_BYTES, refuse_pickle
 from shared.errors import InvalidInput
-
-_FACTS: Final = "synthmri"
 
 
 class CheckpointDamaged(InvalidInput):
@@ -26,7 +25,7 @@ class CheckpointDamaged(InvalidInput):
 def write_tensors(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
     """`tensors` and the JSON-able `facts` as the bytes of one safetensors file."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return safetensors.torch.save(contiguous, metadata={_FACTS: json.dumps(facts, sort_keys=True)})
+    return safetensors.torch.save(contiguous, metadata={FACTS: json.dumps(facts, sort_keys=True)})
 
 
 def read_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -41,7 +40,7 @@ def read_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = safetensors.torch.load(data)
         length = int.from_bytes(data[:LENGTH_BYTES], "little")
         header = json.loads(data[LENGTH_BYTES : LENGTH_BYTES + length])
-        facts = json.loads(header["__metadata__"][_FACTS])
+        facts = json.loads(header["__metadata__"][FACTS])
     except (SafetensorError, KeyError, ValueError) as error:
         raise CheckpointDamaged(
             "This is not a checkpoint of this platform: its safetensors header cannot be read."
@@ -49,9 +48,16 @@ def read_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, facts
 
 
-def write_weights(state: Mapping[str, Tensor], preset: Preset) -> bytes:
-    """The weights of a network and the preset that builds it, as safetensors bytes."""
-    return write_tensors(state, {"preset": preset.model_dump(mode="json")})
+def write_weights(state: Mapping[str, Tensor], preset: Preset, training: Mapping[str, Any] | None = None) -> bytes:
+    """The weights of a network and the preset that builds it, as safetensors bytes.
+
+    Args:
+        state: the weights.
+        preset: of their network.
+        training: how they came about, the members of a `TrainingRecord`, for files that leave the platform's world.
+    """
+    facts = {"preset": preset.model_dump(mode="json")}
+    return write_tensors(state, facts if training is None else {**facts, TRAINING: dict(training)})
 
 
 def load_network(data: bytes, device: torch.device | None = None) -> tuple[nn.Module, Preset]:

@@ -1,4 +1,4 @@
-"""What the first bytes of a weights file say: whether it is safetensors, and which tensors it holds; no torch."""
+"""What the first bytes of a weights file say: whether it is safetensors, and what it holds; no torch."""
 
 import json
 import math
@@ -9,6 +9,8 @@ from shared.errors import InvalidInput
 
 LENGTH_BYTES: Final = 8  # https://huggingface.co/docs/safetensors: u64 little-endian, then a JSON header of that length
 MAX_HEADER_BYTES: Final = 16 * 1024**2
+FACTS: Final = "synthmri"
+"""What the platform says of its own files, as JSON, under this name of the header's metadata."""
 FLOATS: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 """Bytes of a number of each type that weights may have."""
 MAX_SIDES: Final = 8
@@ -39,6 +41,14 @@ class TensorHead:
     end: int
 
 
+@dataclass(frozen=True)
+class Header:
+    """A safetensors header: the tensors of the file by name, and the texts that its writer added."""
+
+    tensors: dict[str, TensorHead]
+    metadata: dict[str, str]
+
+
 def refuse_pickle(start: bytes) -> None:
     """Return if these first bytes of a file begin no pickle.
 
@@ -52,8 +62,8 @@ def refuse_pickle(start: bytes) -> None:
         )
 
 
-def read_header(file: BinaryIO, size_bytes: int) -> dict[str, TensorHead]:
-    """The tensors of a safetensors file of `size_bytes`, by name; what they hold is not read.
+def read_header(file: BinaryIO, size_bytes: int) -> Header:
+    """What the header of a safetensors file of `size_bytes` says; what its tensors hold is not read.
 
     Raises:
         CheckpointIsPickle: the file is a pickle.
@@ -69,7 +79,7 @@ def read_header(file: BinaryIO, size_bytes: int) -> dict[str, TensorHead]:
         )
     try:
         entries = json.loads(file.read(length))
-        entries.pop("__metadata__", None)
+        metadata = _read_metadata(entries.pop("__metadata__", None))
         heads = {name: _read_head(entry, size_bytes) for name, entry in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise NotSafetensors("The header of this safetensors file cannot be read; save it again.") from error
@@ -87,7 +97,12 @@ def read_header(file: BinaryIO, size_bytes: int) -> dict[str, TensorHead]:
     for name, head in heads.items():
         if head.end - head.start != math.prod(head.shape) * FLOATS[head.dtype]:
             raise NotSafetensors(f"The bytes of tensor {ascii(name)[:100]} do not fit its shape; save the file again.")
-    return heads
+    return Header(heads, metadata)
+
+
+def _read_metadata(entry: Any) -> dict[str, str]:
+    """The texts in a header's metadata; anything else there is somebody else's business."""
+    return {name: text for name, text in entry.items() if isinstance(text, str)} if isinstance(entry, dict) else {}
 
 
 def _read_head(entry: dict[str, Any], size_bytes: int) -> TensorHead:

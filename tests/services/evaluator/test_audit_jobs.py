@@ -218,13 +218,26 @@ def test_a_model_of_other_images_is_named(
     assert (f"come from {model.id}, which was trained on {parent}" in said) is (trained_on == "another set")
 
 
-def test_images_of_the_shipped_model_are_known_as_such(
-    client: httpx.Client, artifacts: ArtifactStore, objects: ObjectStore, sets: dict[str, str]
+@pytest.mark.parametrize(("owner", "code"), [(EVERYONE, "model_was_shipped"), (OWNER, "model_of_unknown_images")])
+@pytest.mark.parametrize("begun_with", [False, True])
+def test_images_of_the_shipped_model_or_of_an_imported_one_are_known_as_such(
+    client: httpx.Client,
+    artifacts: ArtifactStore,
+    objects: ObjectStore,
+    sets: dict[str, str],
+    owner: str,
+    code: str,
+    begun_with: bool,
 ) -> None:
-    model = artifacts.create(DraftArtifact("model", "diffusion", "m", {}), owner=EVERYONE)
+    model = first = artifacts.create(DraftArtifact("model", "diffusion", "m", {}), owner=owner)
+    if begun_with:
+        parents = [sets["real"], first.id]
+        model = artifacts.create(DraftArtifact("model", "diffusion", "m", {}, parents=parents), owner=OWNER)
     synthetic = store_set(artifacts, objects, "synthetic", {"glioma": phantoms_u8("glioma", 6, 4)}, parents=[model.id])
     request = start(client, {**sets, "synthetic": synthetic, "class": "glioma"})["request"]
-    assert "model_was_shipped" in request["warning_codes"]
+    assert [warning for warning in request["warning_codes"] if warning.startswith("model_")] == [code]
+    (said,) = (sentence for sentence in request["warnings"] if first.id in sentence)
+    assert (f"that began with {first.id}" in said) is begun_with
 
 
 def test_a_colour_image_fails_the_job_by_name(

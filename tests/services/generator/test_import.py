@@ -13,8 +13,10 @@ import safetensors.torch
 import torch
 
 from services.generator import import_jobs, sources
+from services.generator.models.checkpoints import write_weights
+from services.generator.models.training_record import LISTED
 from shared.app import INTERNAL_TOKEN, OWNER
-from shared.artifacts.store import ArtifactStore
+from shared.artifacts.store import ArtifactStore, DraftArtifact
 from shared.errors import ObjectDamaged, ObjectNotFound
 from shared.jobs.runner import run_shard
 from shared.jobs.store import JobStore
@@ -58,6 +60,16 @@ def door(settings: Settings, artifacts: ArtifactStore) -> Door:
 
 def weights() -> bytes:
     return safetensors.torch.save(random_network().state_dict())
+
+
+SELF_DESCRIBED: dict[str, Any] = {"preset": None, "class": None, "config": None}
+"""Parameters of a request that leaves all to the file."""
+
+
+def recorded(**said: Any) -> bytes:
+    """Weights of a micro network of glioma that say how they were trained."""
+    facts = {"class": "glioma", "n_images": 10, "epochs": 2, "updates": 6, "precision": "bfloat16", "seed": 3, **said}
+    return write_weights(random_network().state_dict(), MICRO, facts)
 
 
 def take_in(jobs: JobStore, answer: httpx.Response) -> dict[str, Any]:
@@ -129,6 +141,45 @@ def test_a_class_conditional_network_brings_its_classes(door: Door, artifacts: A
     assert sources.list_classes(model) == ("glioma", "notumor")
 
 
+def test_what_a_file_says_of_its_training_is_in_the_card_as_its_word(
+    door: Door, artifacts: ArtifactStore, jobs: JobStore
+) -> None:
+    image_set = artifacts.create(DraftArtifact("image_set", "preprocessed", "s", {"images": []}), owner="team").id
+    facts = {"image_set": image_set, "notes": ["leaky"], "curves": {"loss": [0.5, 0.25]}, "torch": "2.0", "extra": {}}
+    view = take_in(jobs, door.bring(recorded(**facts), **SELF_DESCRIBED))
+    assert view["status"] == "succeeded", view["error"]
+    model = sources.find_model("team", "glioma", view["artifacts"][0]["id"])
+    manifest = artifacts.manifest(model)
+    card = manifest["card"]
+    assert (manifest["parents"], manifest["seed"], manifest["config"]["preset"]["name"]) == ([image_set], 3, MICRO.name)
+    assert (card["n_images"], card["curves"]["loss"], card["torch"]) == (10, [0.5, 0.25], "2.0")
+    assert card["notes"] == [
+        "Imported: of the training this card says what the file said of itself; it was not made here.",
+        "leaky",
+    ]
+    assert "extra" not in card
+    assert model.summary["imported"]
+    assert {name: model.summary[name] for name in LISTED if name in card} == {
+        name: card[name] for name in LISTED if name in card
+    }
+    assert sources.read_precision(manifest) == "bfloat16"
+
+
+@pytest.mark.parametrize("owner", ["others", None])
+def test_a_set_that_is_not_ones_own_is_no_parent(
+    door: Door, artifacts: ArtifactStore, jobs: JobStore, owner: str | None
+) -> None:
+    image_set = "set-5f0c2a9be1d24c7d90aa"
+    if owner is not None:
+        image_set = artifacts.create(DraftArtifact("image_set", "preprocessed", "s", {"images": []}), owner=owner).id
+    view = take_in(jobs, door.bring(recorded(image_set=image_set, start_from="mdl-1"), **SELF_DESCRIBED))
+    manifest = artifacts.manifest(artifacts.get(view["artifacts"][0]["id"], "team"))
+    assert manifest["parents"] == []
+    assert manifest["card"]["notes"][1] == (
+        f"The file names {image_set} as the set it was trained on, which is not yours here."
+    )
+
+
 @pytest.mark.parametrize(
     ("data", "params", "code"),
     [
@@ -140,6 +191,10 @@ def test_a_class_conditional_network_brings_its_classes(door: Door, artifacts: A
         (weights(), {"config": '{"unet": {"\\ud800": 1}}'}, "preset_value_invalid"),
         (weights(), {"config": '{"classes": ["\\ud800", "glioma"]}'}, "preset_value_invalid"),
         (weights(), {"class": None}, "class_unclear"),
+        (weights(), {"preset": None}, "preset_unclear"),
+        (recorded(), {"class": "notumor"}, "class_unclear"),
+        (recorded(epochs="many"), {}, "record_unreadable"),
+        (recorded(device="\ud800"), {}, "record_unreadable"),
         (weights(), {"config": '{"classes": ["glioma", "notumor"]}'}, "class_unclear"),
         (weights(), {"config": "[1]"}, "config_unreadable"),
         (weights(), {"config": '{"unet": {"channels": "many"}}'}, "preset_value_invalid"),
