@@ -20,7 +20,7 @@ from typing import Any, Final
 from services.generator.shipped_model import FACTS, FOLDER, WEIGHTS
 from shared.client import SynthMRI
 
-_NOT_KEPT: Final = ("warnings", "notes")  # of the training set; the card for people says what matters
+_NOT_KEPT: Final = ("warnings", "notes", "imported")  # of set and import; the card for people says what matters
 
 
 def ship_model(

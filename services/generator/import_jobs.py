@@ -185,7 +185,7 @@ def finish_import(execution: Execution) -> list[DraftArtifact]:
         "seed": training.seed if training is not None else None,
     }
     listed = {name: card[name] for name in LISTED if name in card}
-    summary: dict[str, Any] = {"preset": preset.name, "size_px": preset.size_px, **listed, "imported": True}
+    summary = {"preset": preset.name, "size_px": preset.size_px, **listed, "imported": True}
     if preset.classes:
         summary["classes"] = list(preset.classes)
     return [DraftArtifact("model", "diffusion", request["name"], body, summary, request["class"], parents)]

@@ -27,7 +27,16 @@ _Sentence = Annotated[str, StringConstraints(max_length=2000)]
 _Count = Annotated[int, Field(ge=0, le=2**53)]
 
 
-LISTED: Final = ("n_images", "epochs", "updates", "parameters", "final_loss", "seconds", "images_per_s", "precision")
+LISTED: Final[tuple[str, ...]] = (
+    "n_images",
+    "epochs",
+    "updates",
+    "parameters",
+    "final_loss",
+    "seconds",
+    "images_per_s",
+    "precision",
+)
 """What a list of models shows of a card."""
 
 
