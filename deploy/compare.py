@@ -7,7 +7,8 @@ Each `--set NAME=FOLDER` holds images in a folder for each class; `--draw N` add
 default model, and `--model ID` by another one, at the size of the real images. `--reduced 128` adds the real Testing
 images brought to 128 px and back as the platform enlarges what it draws: the best that a model of that size can do.
 Real images are prepared by the study's recipe, so that its 1,024 Testing images are the test; scores in the features of
-a classifier compare with those too, as it was trained on the others. Copies are looked for among the Training images of
+a classifier compare with those too, as it was trained on the others. Those of the reduced Testing images cannot, and
+have rows of their own. Copies are looked for among the Training images of
 the recipe `rigorous` as well, from which the shipped model learned. Writes results.json,
 results.md, one contact sheet and one audit page for each set into `--target`; a set that is in results.json already is
 not measured again, so that a run that was cut off goes on.
@@ -96,7 +97,7 @@ class Comparison:
         began = time.monotonic()
         synthetic = self._client.upload(folder, name=name)["id"]
         (self._target / f"{name}.png").write_bytes(self._client.grid(synthetic, n=_SHEET, px=128))
-        measured: Json = {"image_set": synthetic, "scores": {}}
+        measured: Json = {"image_set": synthetic, "scores": {}, "unseen": unseen}
         for space in features:
             fields: Json = {"features": space}
             if space == "classifier":
@@ -143,7 +144,8 @@ def write_table(sets: Json) -> str:
     for name, measured in sets.items():
         for space, entries in measured["scores"].items():
             for entry in entries:
-                row = rows.setdefault(f"{entry['label']}, {space}", {})
+                against = f", from {measured.get('unseen', Split.TRAINING)}" if space == "classifier" else ""
+                row = rows.setdefault(f"{entry['label']}, {space}{against}", {})
                 row[name] = _value(entry)
                 if entry["real"]:
                     row["real"] = _value(entry["real"])

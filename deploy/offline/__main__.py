@@ -20,10 +20,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
+from pydantic import TypeAdapter, ValidationError
+
 from deploy.offline.files import BUNDLE, CARD, WEIGHTS
-from services.generator.models.preset import SAMPLER_NAMES
+from services.generator.models.preset import MAX_SEED, SAMPLER_NAMES
 from shared.errors import InvalidInput, SynthMRIError
 from shared.progress import Stopping
+from shared.texts import Reason
 from shared.tumour import TumourClass
 
 _REPORT_EVERY_S: Final = 10.0
@@ -144,17 +147,29 @@ def _draw(options: argparse.Namespace) -> None:
     print(json.dumps(facts, indent=1))
 
 
-def _at_least(least: float, kind: type[int] | type[float] = int) -> Callable[[str], float]:
-    """A reader of numbers from `least` on, for argparse, which makes a sentence of its error."""
+def _at_least(
+    least: float, kind: type[int] | type[float] = int, *, most: float = float("inf")
+) -> Callable[[str], float]:
+    """A reader of numbers from `least` to `most`, for argparse, which makes a sentence of its error."""
 
     def read(text: str) -> float:
         value = kind(text)
         if not value >= least:
             raise argparse.ArgumentTypeError(f"{text} is below {least}")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{text} is above {most}")
         return value
 
     read.__name__ = kind.__name__  # argparse calls what is no number an "invalid int value"
     return read
+
+
+def _reason(text: str) -> str:
+    """A reason as the API takes it."""
+    try:
+        return TypeAdapter(Reason).validate_python(text)
+    except ValidationError as error:
+        raise argparse.ArgumentTypeError("give 3 to 500 printable characters") from error
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -176,8 +191,10 @@ def _read_options(arguments: list[str]) -> argparse.Namespace:
     pack.add_argument("--start-from", metavar="MODEL", help="begin with the weights of this model")
     pack.add_argument("--epochs", type=_at_least(1))
     pack.add_argument("--overrides", type=_json_object, default={}, metavar="JSON", help="preset's fields that differ")
-    pack.add_argument("--leakage-waiver", metavar="REASON", help="why a set whose test images leak is trained on")
-    pack.add_argument("--seed", type=_at_least(0), default=0)
+    pack.add_argument(
+        "--leakage-waiver", type=_reason, metavar="REASON", help="why a set whose test images leak is trained on"
+    )
+    pack.add_argument("--seed", type=_at_least(0, most=MAX_SEED), default=0)
     pack.set_defaults(work=_pack)
     train = commands.add_parser("train", help="train what a packed file holds, or go on with it")
     train.add_argument("parcel", type=Path, help="what `pack` wrote")
@@ -197,7 +214,9 @@ def _read_options(arguments: list[str]) -> argparse.Namespace:
     )
     draw.add_argument("--sampler", choices=SAMPLER_NAMES)
     draw.add_argument("--steps", type=_at_least(1))
-    draw.add_argument("--seed", type=_at_least(0), default=0, help="of the first class; the others count on from it")
+    draw.add_argument(
+        "--seed", type=_at_least(0, most=MAX_SEED), default=0, help="of the first class; the others count on from it"
+    )
     draw.add_argument("--size", type=_at_least(8))
     draw.add_argument("--batch-size", type=_at_least(1))
     draw.add_argument("--precision", choices=("float32", "bfloat16"))

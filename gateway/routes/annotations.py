@@ -63,7 +63,8 @@ async def correct_image(
 
     A member left out stays as it was; null takes an earlier correction back, so that the set's own value shows again.
     Image sets never change: corrections are kept beside them. Those of a raw set are used by its next preprocessing,
-    those of a preprocessed set by the work that starts from it.
+    those of a preprocessed set by the work that starts from it: a training goes by those there were when it was asked
+    for.
     """
     correction = read_json(Correction, await _read_body(request, _ONE_BYTES))
 

@@ -20,7 +20,8 @@ def train_classifier(body: TrainRequest, who: Annotated[Caller, Depends(caller)]
 
     The job makes a classifier model and a classification report with the confusion matrix. Images of the Testing
     split are never trained on. A set whose Testing images occur in Training as well is refused (409 `known_leakage`)
-    unless it, or `leakage_waiver`, says why that is accepted; report and manifest repeat the reason.
+    unless it, or `leakage_waiver`, says why that is accepted, or another set is tested on; report and manifest repeat
+    the reason.
     """
     return service.start_training(who, body).response()
 

@@ -85,13 +85,21 @@ def extract_features(trained: TrainedNetwork, images_u8: NDArray[np.uint8]) -> N
 def decode_gray(data: bytes) -> NDArray[np.uint8]:
     """The stored image as (H, W) uint8 in 0..255; colour becomes ITU-R BT.601 luma, as OpenCV does.
 
+    Levels of more than 8 bits, which sets have that were never preprocessed, are mapped as preprocessing and
+    `/classify` map them: OpenCV would keep the upper 8 of 16 bits, and a 12-bit scan would be black.
+
     Raises:
         ImageUnreadable: the bytes are no image.
     """
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if decoded is None:
-        raise ImageUnreadable("A stored image cannot be decoded; upload the set again.")
-    return np.asarray(decoded, np.uint8)
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    if decoded is not None and decoded.dtype == np.uint8:
+        return np.asarray(decoded, np.uint8)
+    from services.preprocess.reading import READING_ERRORS, read_gray
+
+    try:
+        return read_gray(data).pixels_u8
+    except READING_ERRORS as error:
+        raise ImageUnreadable("A stored image cannot be decoded; upload the set again.") from error
 
 
 def fit_size(image_u8: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:

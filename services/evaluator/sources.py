@@ -1,8 +1,6 @@
 """Where the shards of an audit read from: the two sets, their images, and blobs that other shards left."""
 
 import json
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +9,11 @@ import numpy as np
 from services.evaluator.audit.images import AuditImages, FileFacts, read_file_facts
 from services.evaluator.audit.sides import Sides, select_sides
 from services.evaluator.features.reading import SizePx, read_gray
+from services.evaluator.lineage import find_models, find_real_sets
 from services.evaluator.metrics.selection import Caution, Images
 from shared.artifacts.annotations import annotated_images
 from shared.artifacts.store import EVERYONE, Artifact, ArtifactStore
 from shared.database import get_database
-from shared.errors import ModelNotFound, NotFound
 from shared.jobs.runner import Execution
 from shared.objects import ObjectStore
 from shared.progress import Progress
@@ -80,26 +78,17 @@ def _with_native_size(facts: FileFacts, image: dict[str, Any]) -> FileFacts:
 def warn_of_training_set(artifacts: ArtifactStore, synthetic: Artifact, real: Artifact, owner: str) -> list[Caution]:
     """Warnings if the synthetic set's model, or one that it began with, learned other images than the real set's."""
     cautions: dict[str, Caution] = {}
-    models = [(model, f"come from {model.id}") for model in _find_models(artifacts, synthetic, owner)]
+    models = [(model, f"come from {model.id}") for model in find_models(artifacts, synthetic, owner)]
     seen = {model.id for model, _ in models}
     while models:
         model, origin = models.pop(0)
         caution = _judge_training(artifacts, model, origin, real, owner)
         if caution is not None:
             cautions.setdefault(caution.code, caution)
-        begun_with = [start for start in _find_models(artifacts, model, owner) if start.id not in seen]
+        begun_with = [start for start in find_models(artifacts, model, owner) if start.id not in seen]
         seen |= {start.id for start in begun_with}
         models += [(start, f"come from a model that began with {start.id}") for start in begun_with]
     return list(cautions.values())
-
-
-def _find_models(artifacts: ArtifactStore, artifact: Artifact, owner: str) -> list[Artifact]:
-    """The models among what an artifact was made from."""
-    found = []
-    for parent in artifacts.manifest(artifact)["parents"]:
-        with suppress(ModelNotFound):  # a parent of another noun
-            found.append(artifacts.get(parent, owner, "model"))
-    return found
 
 
 def _judge_training(
@@ -119,26 +108,13 @@ def _judge_training(
             "copies of those that are not in the real set cannot be found."
         )
         return Caution("model_of_unknown_images", sentence)
-    if not _akin(artifacts, real, trained_on, owner):
+    if not find_real_sets(artifacts, trained_on, owner) & find_real_sets(artifacts, [real.id], owner):
         sentence = (
             f"The synthetic images {origin}, which was trained on {trained_on[0]}, not on {real.id}: copies of images "
             "that are not in the real set cannot be found."
         )
         return Caution("model_of_other_images", sentence)
     return None
-
-
-def _akin(artifacts: ArtifactStore, real: Artifact, trained_on: Sequence[str], owner: str) -> bool:
-    """Whether the real set is one that was trained on, or was prepared from the same upload."""
-    origins = {real.id, *artifacts.manifest(real)["parents"]}
-    for set_id in trained_on:
-        try:
-            parents = artifacts.manifest(artifacts.get(set_id, owner, "image_set"))["parents"]
-        except NotFound:
-            parents = []
-        if origins & {set_id, *parents}:
-            return True
-    return False
 
 
 def put_json(execution: Execution, value: Any) -> str:

@@ -130,14 +130,19 @@ def measure_setting(execution: Execution) -> dict[str, Any]:
 
 def _predict_seconds(execution: Execution, recipe: SamplingRecipe) -> float:
     """Seconds that the setting will take, from two batches of two steps, of which the first only warms up."""
+    from services.generator.sampling.guidance import count_passes
+    from services.generator.sampling.samplers import build_sampler
+
     trial_steps, n, classes = 2, execution.request["n"], execution.request["classes"]
-    trial = recipe.model_copy(update={"sampler": "ddim", "steps": trial_steps})
+    trial = recipe.model_copy(update={"sampler": "ddim", "steps": trial_steps, "guidance": 1.0})
     for _ in range(2):
         began = time.perf_counter()
         _draw(execution, trial, range(1), _Part(execution.progress))
         seconds = time.perf_counter() - began
     n_batches = sum(-(-len(range(number, n, len(classes))) // recipe.batch_size) for number in range(len(classes)))
-    return seconds / trial_steps * recipe.steps * n_batches
+    _, preset = load_network(execution.request["weights"])
+    passes = count_passes(preset, recipe, build_sampler(recipe.sampler, recipe.steps, preset.schedule).timesteps)
+    return seconds / trial_steps * passes * n_batches
 
 
 def _draw(execution: Execution, recipe: SamplingRecipe, indices: range, progress: Progress) -> list[str]:
@@ -228,8 +233,9 @@ def finish_calibration(execution: Execution) -> list[DraftArtifact]:
 def _load_training_images(execution: Execution, model: Artifact, preset: Preset) -> ImageU8:
     """The images the model was trained on, (N, size_px, size_px) uint8, upright: equally many of each class."""
     image_set = execution.artifacts.get(execution.request["image_set"], execution.owner, "image_set")
-    images, classes = find_training_images(image_set), list_classes(model)
-    plan = plan_training(images, classes, preset, execution.artifacts.manifest(model).get("seed") or 0)
+    manifest = execution.artifacts.manifest(model)
+    images = find_training_images(image_set, manifest["objects"].get("corrections"))
+    plan = plan_training(images, list_classes(model), preset, manifest.get("seed") or 0)
     loaded = []
     for i in _draw_equal([images[i]["class"] for i in plan.training]):
         image = images[plan.training[i]]

@@ -74,7 +74,7 @@ def finish_keeping(execution: Execution) -> list[DraftArtifact]:
     request, training = execution.request, execution.request["training"]
     preset = Preset.model_validate(training["preset"])
     image_set = execution.artifacts.get(training["image_set"], execution.owner, "image_set")
-    images = find_training_images(image_set)
+    images = find_training_images(image_set, training.get("corrections"))
     plan = plan_training(images, classes_of(training, preset), preset, training["seed"])
     training = {"n_images": len(plan.training), **training}  # An older version's request does not say it.
     state = read_resume(execution.objects.get_blob(request["bundle"]))

@@ -4,15 +4,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from services.generator.models.preset import SamplerName
+from services.generator.models.preset import MAX_SEED, SamplerName
 from services.generator.sampling.calibration import Setting
 from services.generator.sampling.outputs import Output
 from services.generator.sampling.recipe import Quality, SamplingPrecision
 from shared.texts import Identifier, ImageName, Name
 from shared.tumour import TumourClass
-
-MAX_SEED = 2**53 - 1
-"""The largest seed that every JSON reader keeps exactly."""
 
 MAX_SIGMA = 1e6
 """Above every noise level that a schedule has: with cosine betas the noisiest step has 20,000."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from services.generator.corrections import apply_corrections
 from services.generator.images import check_images, decode_gray, prepare_image
 from services.generator.models.preset import Preset
 from services.generator.settings import get_generator_settings
@@ -36,8 +37,12 @@ class WrongTumourClass(InvalidInput):
     """The model named was trained on another class."""
 
 
-def find_training_images(image_set: Artifact) -> list[dict[str, Any]]:
+def find_training_images(image_set: Artifact, corrections: str | None = None) -> list[dict[str, Any]]:
     """The manifest's images of split Training, of all classes, in the manifest's order.
+
+    Args:
+        image_set: the set to learn from.
+        corrections: hash of those that a training was planned with, from `keep_corrections`.
 
     Raises:
         ImageSetNotPreprocessed: the set is raw or synthetic.
@@ -48,7 +53,7 @@ def find_training_images(image_set: Artifact) -> list[dict[str, Any]]:
             "send it through POST /preprocess and train on the set which that makes."
         )
     images = get_artifacts().manifest(image_set)["images"]
-    return [image for image in images if image.get("split") == Split.TRAINING]
+    return apply_corrections([image for image in images if image.get("split") == Split.TRAINING], corrections)
 
 
 def note_leakage(image_set: Artifact, waiver: str | None) -> list[str]:

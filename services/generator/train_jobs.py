@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from services.generator.corrections import keep_corrections
 from services.generator.memory import held_memory
 from services.generator.models.footprint import check_footprint
 from services.generator.models.preset import Preset, PresetValueInvalid
@@ -66,7 +67,8 @@ def start_training(
     """
     start = find_starting_model(caller.owner, wishes.start_from) if wishes.start_from is not None else None
     artifact = get_artifacts().get(image_set, caller.owner, "image_set")
-    images = find_training_images(artifact)
+    corrections = keep_corrections(artifact, find_training_images(artifact))
+    images = find_training_images(artifact, corrections)
     preset = choose_preset(wishes, start, tumour_class, images)
     classes = list(preset.classes) if tumour_class is None else [tumour_class]
     plan = plan_training(images, classes, preset, wishes.seed)
@@ -74,6 +76,7 @@ def start_training(
     what = tumour_class or " + ".join(preset.classes)
     request = {
         "image_set": artifact.id,
+        "corrections": corrections,
         "class": tumour_class,
         "preset": preset.model_dump(mode="json"),
         "seed": wishes.seed,
@@ -174,7 +177,7 @@ def finish_training(execution: Execution) -> list[DraftArtifact]:
     preset = Preset.model_validate(request["preset"])
     image_set = execution.artifacts.get(request["image_set"], execution.owner, "image_set")
     notes = note_leakage(image_set, request.get("leakage_waiver"))
-    images = find_training_images(image_set)
+    images = find_training_images(image_set, request.get("corrections"))  # An older version's request has none.
     plan = plan_training(images, classes_of(request, preset), preset, request["seed"])
     if plan.warnings:
         execution.progress.note(warnings=", ".join(sorted({warning.code for warning in plan.warnings})))
@@ -247,8 +250,9 @@ def draft_model(
     }
     sets = {f"{kind}_weights": put(write_weights(weights, preset)) for kind, weights in model.weights.items()}
     tumour_class = request["class"]
+    corrections = {"corrections": request["corrections"]} if request.get("corrections") else {}
     body: dict[str, Any] = {
-        "objects": {"weights": sets[f"{model.chosen}_weights"], **sets, **files},
+        "objects": {"weights": sets[f"{model.chosen}_weights"], **sets, **files, **corrections},
         "config": {
             "class": tumour_class,
             "classes": list(preset.classes),

@@ -29,7 +29,8 @@ def measured(fid: float) -> dict[str, Any]:
     side = {"accuracy": 0.7, "interval": [0.6, 0.8]}
     score = {"label": "Frechet distance", "value": fid, "interval": {"low": 1, "high": 90}, "real": {"value": 2.5}}
     return {
-        "scores": {"classifier": [score]},
+        "scores": {"classifier": [score], "radiomics": [score]},
+        "unseen": "Testing",
         "audit": {"usefulness": {"synthetic": side, "real": side}, "classes": {"glioma": glioma}},
         "copies_of_rigorous": {"glioma": {"memorisation": {"copies": []}}},
     }
@@ -38,7 +39,8 @@ def measured(fid: float) -> dict[str, Any]:
 def test_each_set_has_a_column_and_the_real_images_the_last() -> None:
     lines = write_table({"study": measured(76.1), "ours": measured(12.0)}).splitlines()
     assert lines[0] == "| | study | ours | real |"
-    assert "| Frechet distance, classifier | 76.1 [1, 90] | 12 [1, 90] | 2.5 |" in lines
+    assert "| Frechet distance, classifier, from Testing | 76.1 [1, 90] | 12 [1, 90] | 2.5 |" in lines
+    assert "| Frechet distance, radiomics | 76.1 [1, 90] | 12 [1, 90] | 2.5 |" in lines
     assert "| usefulness (accuracy on real Testing images) | 0.700 [0.600, 0.800] | 0.700 [0.600, 0.800] | " in (
         "\n".join(lines)
     )
@@ -49,11 +51,14 @@ def test_each_set_has_a_column_and_the_real_images_the_last() -> None:
 
 
 def test_what_was_not_audited_is_left_open() -> None:
-    reduced = measured(3.0)
+    reduced = measured(3.0) | {"unseen": "Training"}
     del reduced["copies_of_rigorous"], reduced["audit"]["usefulness"]
     del reduced["audit"]["classes"]["glioma"]["memorisation"]
     lines = write_table({"study": measured(76.1), "real at 128 px": reduced}).splitlines()
     assert "| copies of Training images, glioma | 1 |  | 3 |" in lines
+    assert "| Frechet distance, classifier, from Testing | 76.1 [1, 90] |  | 2.5 |" in lines
+    assert "| Frechet distance, classifier, from Training |  | 3 [1, 90] | 2.5 |" in lines
+    assert "| Frechet distance, radiomics | 76.1 [1, 90] | 3 [1, 90] | 2.5 |" in lines
     assert "| detector AUC, glioma | 1.000 | 1.000 | 0.500 |" in lines
 
 

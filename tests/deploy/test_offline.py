@@ -1,5 +1,6 @@
 """Training and drawing without a platform: the same bits as with one, however often it is cut off."""
 
+import io
 import itertools
 import json
 import shutil
@@ -21,6 +22,8 @@ from deploy.offline.parcel import Parcel
 from deploy.offline.train import fit_epochs, train_offline
 from services.generator.models.checkpoints import CheckpointDamaged, read_tensors, write_tensors, write_weights
 from services.generator.models.preset import MAX_EPOCHS, Preset
+from services.generator.models.training_record import read_own_preset, read_training
+from services.generator.models.weight_files import read_header
 from services.generator.sampling.recipe import SamplingWishes
 from services.generator.sources import NotADiffusionModel
 from services.generator.train_jobs import TrainingWishes
@@ -193,6 +196,35 @@ def test_what_the_platform_refuses_is_refused(
         main(["draw", str(trained), "-o", str(tmp_path / "drawn"), option, value])
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--seed", str(2**53), f"{2**53} is above {2**53 - 1}"),
+        ("--leakage-waiver", "x" * 501, "give 3 to 500 printable characters"),
+        ("--leakage-waiver", "  ", "give 3 to 500 printable characters"),
+    ],
+)
+def test_what_a_training_may_not_be_asked_is_not_packed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, said: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["pack", "set-1", "-o", str(tmp_path / "training.safetensors"), option, value])
+    assert said in capsys.readouterr().err
+
+
+def test_the_weights_carry_their_card(trained: Path) -> None:
+    data = (trained / WEIGHTS).read_bytes()
+    metadata = read_header(io.BytesIO(data), len(data)).metadata
+    record, card = read_training(metadata), json.loads((trained / CARD).read_text())
+    assert record is not None
+    assert (record.image_set, record.seed) == ("set-1", 3)
+    described = record.describe()
+    known = card.keys() & described.keys()
+    assert known >= {"n_images", "epochs", "updates", "final_loss", "seconds", "precision", "device", "curves"}
+    assert {name: described[name] for name in known} == {name: card[name] for name in known}
+    assert read_own_preset(metadata) == PARCEL.preset
 
 
 def test_weights_of_one_class_need_its_name(tmp_path: Path) -> None:

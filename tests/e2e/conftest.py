@@ -56,3 +56,9 @@ def prepared(client: SynthMRI, phantoms: Path) -> str:
 def glioma_model(client: SynthMRI, prepared: str) -> str:
     """The id of a barely trained diffusion model: what it draws is noise, but it draws it the same every time."""
     return made(client.wait(client.train_diffusion(prepared, "glioma", preset="tiny-32", epochs=2)["id"]), "model")
+
+
+@pytest.fixture(scope="session")
+def classifier(client: SynthMRI, prepared: str) -> str:
+    """The id of a barely trained classifier of the same set."""
+    return made(client.wait(client.train_classifier(prepared, epochs=2, size=32)["id"]), "model")

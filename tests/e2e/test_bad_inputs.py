@@ -221,22 +221,23 @@ def test_a_revoked_key_and_a_key_without_the_scope(platform: EmbeddedPlatform) -
 
 
 @pytest.mark.parametrize(
-    ("data", "code"),
+    ("data", "status", "code"),
     [
-        (b"not an image at all", ""),
-        (picture(256, "JPEG")[:3000], ""),
-        (picture(1), ""),
-        (b"", ""),
-        (png_bomb(), ""),
-        (dicom_file(NumberOfFrames=20), ""),
-        (nan_volume(), ""),
+        (b"not an image at all", 422, "unreadable_image"),
+        (picture(256, "JPEG")[:3000], 422, "truncated_image"),
+        (picture(1), 422, "image_too_small"),
+        (b"", 422, "unreadable_image"),
+        (png_bomb(), 413, "image_too_large"),
+        (dicom_file(NumberOfFrames=20), 422, "dicom_has_frames"),
+        (nan_volume(), 415, "unsupported_image"),
     ],
     ids=["text", "truncated", "one pixel", "empty", "bomb", "frames", "volume"],
 )
-def test_classify_refuses_what_is_not_an_mri(http: httpx.Client, data: bytes, code: str) -> None:
-    answer = http.post("/classify", files={"file": ("mri.jpg", data, "image/jpeg")})
-    assert 400 <= answer.status_code < 500
-    assert_problem(answer, None, code)
+def test_classify_refuses_what_is_not_an_mri(
+    http: httpx.Client, classifier: str, data: bytes, status: int, code: str
+) -> None:
+    answer = http.post(f"/classify?model={classifier}", files={"file": ("mri.jpg", data, "image/jpeg")})
+    assert_problem(answer, status, code)
 
 
 def test_errors_are_documented(http: httpx.Client) -> None:

@@ -22,11 +22,6 @@ def synthetic(client: SynthMRI, glioma_model: str) -> str:
     return made(client.wait(client.generate("glioma", 40, model=glioma_model, steps=10, seed=5)["id"]), "image_set")
 
 
-@pytest.fixture(scope="module")
-def classifier(client: SynthMRI, prepared: str) -> str:
-    return made(client.wait(client.train_classifier(prepared, epochs=2, size=32)["id"]), "model")
-
-
 def test_the_preprocessed_set_explains_every_image(client: SynthMRI, prepared: str) -> None:
     images = list(client.images(prepared))
     assert {image["class"] for image in images} == set(CLASSES)

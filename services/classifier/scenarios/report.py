@@ -81,7 +81,9 @@ def draw_chart(compositions: Sequence[dict[str, Any]]) -> bytes:
         axes.plot(values, [k] * len(values), "o", color=colour, alpha=0.55, markersize=5)
         axes.plot(entry["accuracy"]["mean"], k, "|", color=colour, markersize=15, markeredgewidth=2.2)
     axes.axvline(compositions[0]["accuracy"]["mean"], color="#888888", linewidth=0.8, linestyle="--", zorder=0)
-    axes.set_yticks(range(len(compositions)), [entry["name"] for entry in compositions], fontsize=8)
+    # Names are the user's: a dollar in them begins no formula.
+    names = [entry["name"] for entry in compositions]
+    axes.set_yticks(range(len(compositions)), names, fontsize=8, parse_math=False)
     axes.set_ylim(len(compositions) - 0.5, -0.5)
     axes.margins(x=0.08)
     axes.tick_params(axis="x", labelsize=8)
@@ -100,7 +102,7 @@ def scenario_notes(compositions: Sequence[dict[str, Any]], n_test: int, n_leaked
     error = (accuracy * (1 - accuracy) / max(1, n_test)) ** 0.5
     notes = [
         f"Tested on {n_test} real images; the standard error of an accuracy of {accuracy:.3f} is {error:.3f}.",
-        "Standard deviations are sample ones over the seeds; seeds change weights and order, not the chosen images.",
+        _note_on_seeds(compositions),
         *_notes_on_updates(compositions),
     ]
     if n_leaked:
@@ -108,10 +110,18 @@ def scenario_notes(compositions: Sequence[dict[str, Any]], n_test: int, n_leaked
     return notes
 
 
+def _note_on_seeds(compositions: Sequence[dict[str, Any]]) -> str:
+    """What the standard deviations are of."""
+    note = "Standard deviations are sample ones over the seeds; seeds change weights and order, not the chosen images"
+    if any(len(entry["phases"]) > 1 for entry in compositions):
+        return f"{note}, but for the real images that the second phase of a fine-tuned composition keeps."
+    return f"{note}."
+
+
 def _notes_on_updates(compositions: Sequence[dict[str, Any]]) -> list[str]:
     """Whether the compositions were trained for equally long, and what to compare where they were not."""
     tuned = [entry for entry in compositions if len(entry["phases"]) > 1]
-    controls = [entry["name"] for entry in tuned if not entry["n_synthetic"]]
+    controls = [entry for entry in tuned if not entry["n_synthetic"]]
     first = compositions[0]["phases"][0]["updates"]
     notes = []
     if len({entry["updates"] for entry in compositions}) == 1:
@@ -123,7 +133,7 @@ def _notes_on_updates(compositions: Sequence[dict[str, Any]]) -> list[str]:
     return notes + [_note_on_fine_tuning(entry, controls) for entry in tuned]
 
 
-def _note_on_fine_tuning(entry: Mapping[str, Any], controls: Sequence[str]) -> str:
+def _note_on_fine_tuning(entry: Mapping[str, Any], controls: Sequence[Mapping[str, Any]]) -> str:
     phases = ", then ".join(
         f"{phase['n_real']} real and {phase['n_synthetic']} synthetic images for {phase['updates']} updates"
         for phase in entry["phases"]
@@ -133,7 +143,15 @@ def _note_on_fine_tuning(entry: Mapping[str, Any], controls: Sequence[str]) -> s
         return f"{note} It is the control: fine-tuned on real images only."
     if not controls:
         return f"{note} Nothing was fine-tuned on real images only, so longer training may explain its difference."
-    return f"{note} Compare it with {' and '.join(controls)}, fine-tuned on real images only, not with the first."
+    named = " and ".join(control["name"] for control in controls)
+    note = f"{note} Compare it with {named}, fine-tuned on real images only, not with the first."
+    if all(control["updates"] == entry["updates"] for control in controls):
+        return note
+    fewest = min(control["updates"] for control in controls)
+    return (
+        f"{note} That was trained for {fewest} updates, this for {entry['updates']}, so the length of the training may "
+        "explain part of the difference; ask for equal updates."
+    )
 
 
 def _summarise_one(name: str, results: Sequence[SeedResult], first: dict[int, float]) -> dict[str, Any]:

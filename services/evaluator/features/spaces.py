@@ -5,9 +5,10 @@ from typing import Any
 
 from services.evaluator.features.extraction import ClassifierExtractor, FeatureExtractor, InceptionExtractor
 from services.evaluator.features.radiomics import RadiomicsExtractor
+from services.evaluator.lineage import find_real_sets
 from services.evaluator.weights import installed as library_weights
 from shared.artifacts.store import Artifact, ArtifactStore
-from shared.errors import ImageSetNotFound, InvalidInput, ModelNotFound
+from shared.errors import InvalidInput, ModelNotFound
 from shared.jobs.runner import Execution
 from shared.objects import ObjectStore
 from shared.settings import get_settings
@@ -44,7 +45,7 @@ def find_classifier(artifacts: ArtifactStore, model_id: str | None, owner: str) 
 
 
 def has_seen(artifacts: ArtifactStore, model_id: str | None, real: Artifact) -> bool:
-    """Whether the classifier was trained on the image set `real`, or on one prepared from the same upload.
+    """Whether the classifier was trained on the image set `real`, or on one made from the same upload.
 
     Args:
         artifacts: where manifests are.
@@ -53,20 +54,9 @@ def has_seen(artifacts: ArtifactStore, model_id: str | None, real: Artifact) -> 
     """
     if model_id is None:
         return False
-    trained_on: set[str] = set()
-    for parent in artifacts.manifest(artifacts.get(model_id, real.owner, "model"))["parents"]:
-        trained_on |= {parent, *_sources_of(artifacts, parent, real.owner)}
-    return not trained_on.isdisjoint({real.id, *_sources_of(artifacts, real.id, real.owner)})
-
-
-def _sources_of(artifacts: ArtifactStore, set_id: str, owner: str) -> list[str]:
-    """The sets that a preprocessed set was made from; nothing for others, as a synthetic set holds no real image."""
-    try:
-        image_set = artifacts.get(set_id, owner, "image_set")
-    except ImageSetNotFound:
-        return []
-    sources: list[str] = artifacts.manifest(image_set)["parents"] if image_set.kind == "preprocessed" else []
-    return sources
+    parents = artifacts.manifest(artifacts.get(model_id, real.owner, "model"))["parents"]
+    trained_on = find_real_sets(artifacts, parents, real.owner)
+    return not trained_on.isdisjoint(find_real_sets(artifacts, [real.id], real.owner))
 
 
 def build_extractor(execution: Execution) -> tuple[FeatureExtractor, dict[str, Any]]:

@@ -7,12 +7,15 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.errors import InvalidInput
+from shared.texts import Identifier
 from shared.tumour import TumourClass
 
 SamplerName = Literal["ddpm", "ddim", "dpm++", "unipc"]
 SAMPLER_NAMES: Final[tuple[SamplerName, ...]] = ("ddpm", "ddim", "dpm++", "unipc")
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 MAX_EPOCHS: Final = 100_000
+MAX_SEED: Final = 2**53 - 1
+"""The largest seed that every JSON reader keeps exactly."""
 USUAL_STEPS: Final[dict[SamplerName, int]] = {"ddim": 50, "dpm++": 20, "unipc": 20}
 """Denoising steps of each sampler when neither a request nor the preset says; `ddpm` takes all."""
 MAX_SIZE_PX: Final = 256
@@ -117,7 +120,7 @@ class ScheduleConfig(_Frozen):
 class Preset(_Frozen):
     """One complete recipe for a diffusion model."""
 
-    name: str
+    name: Identifier
     unet: UNetConfig
     schedule: ScheduleConfig = ScheduleConfig()
     size_px: Annotated[int, Field(ge=8, le=MAX_SIZE_PX, description="Side of the images the network sees, pixels.")]

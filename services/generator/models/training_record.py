@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from services.generator.models.preset import MAX_EPOCHS, Preset
+from services.generator.models.preset import MAX_EPOCHS, MAX_SEED, Preset
 from services.generator.models.weight_files import FACTS
 from shared.errors import InvalidInput
 from shared.texts import Identifier
@@ -80,7 +80,7 @@ class TrainingRecord(_Frozen):
     image_set: Identifier | None = None
     tumour_class: TumourClass | None = Field(None, alias="class")
     start_from: Identifier | None = None
-    seed: _Count | None = None
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
     n_images: _Count | None = None
     n_held_out: _Count | None = None
     epochs: _Count | None = None

@@ -1,5 +1,6 @@
 """A class-conditional network told which class to draw, with classifier-free guidance where it is asked for."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -67,6 +68,14 @@ def choose_class(network: nn.Module, preset: Preset, tumour_class: TumourClass, 
         return network
     number, withheld = preset.classes.index(tumour_class), preset.unet.n_classes
     return GuidedPredictor(network, number, withheld, guidance.guidance, find_guided_times(preset, guidance))
+
+
+def count_passes(preset: Preset, guidance: Guidance, timesteps: Sequence[int]) -> int:
+    """How many images the network sees for each one that is drawn in steps at `timesteps`: two where it is guided."""
+    if not preset.classes or guidance.guidance == 1:
+        return len(timesteps)
+    guided = find_guided_times(preset, guidance)
+    return 2 * len(timesteps) if guided is None else len(timesteps) + int(guided[list(timesteps)].sum())
 
 
 def find_guided_times(preset: Preset, guidance: Guidance) -> Tensor | None:

@@ -289,6 +289,16 @@ def test_known_leakage_needs_a_waiver_that_the_reports_repeat(
         assert any("to measure its effect" in note for note in manifest["report"]["notes"])
 
 
+def test_leakage_within_a_set_does_not_matter_where_another_is_tested_on(
+    artifacts: ArtifactStore, real: Artifact, other_shapes: Shapes
+) -> None:
+    found = {"checked": True, "exact": 4, "near": 2, "groups": 0, "kept": 6, "waiver": None}
+    leaky = keep_set(artifacts, other_shapes, "preprocessed", ("Training", "Testing"), leakage=found)
+    opened = sources.open_sources(artifacts, OWNER, leaky.id, [], real.id)
+    (note,) = opened.leakage_notes
+    assert "never checked" in note
+
+
 def test_what_was_never_checked_for_leakage_is_noted(
     artifacts: ArtifactStore, real: Artifact, other_shapes: Shapes
 ) -> None:

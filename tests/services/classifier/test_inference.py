@@ -24,6 +24,8 @@ from services.classifier.inference import (
 )
 from services.classifier.network import build_network, weights_to_bytes
 from services.classifier.presets import NetworkConfig
+from services.classifier.serving import UNPREPARED
+from services.preprocess.pipeline import prepare_image
 
 Shapes = tuple[NDArray[np.uint8], NDArray[np.int64]]
 CONFIG = NetworkConfig("vgg19-compact", 32, "pm1")
@@ -111,3 +113,12 @@ def test_decode_gray_reads_what_was_stored_and_refuses_the_rest(shapes: Shapes) 
     assert np.array_equal(decode_gray(stored), shapes[0][0])
     with pytest.raises(ImageUnreadable):
         decode_gray(b"not an image")
+
+
+@pytest.mark.parametrize(("ending", "kind"), [(".png", np.uint16), (".tiff", np.uint16), (".tiff", np.float32)])
+def test_more_than_eight_bits_are_seen_as_classify_sees_them(ending: str, kind: type, shapes: Shapes) -> None:
+    scan = shapes[0][0].astype(kind) * 16  # the levels of a 12-bit scan
+    data = cv2.imencode(ending, scan)[1].tobytes()
+    recipe = {**UNPREPARED, "size_px": 32}
+    assert np.array_equal(fit_size(decode_gray(data), 32), prepare_image(data, recipe))
+    assert decode_gray(data).max() == 255

@@ -18,7 +18,9 @@ from services.generator.sampling.drawing import SamplingPlan, sample_unit_images
 from services.generator.sampling.samplers import build_sampler
 from services.generator.settings import get_generator_settings
 from shared.app import INTERNAL_TOKEN, OWNER
+from shared.artifacts.annotations import correct_images
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
+from shared.database import get_database
 from shared.jobs.runner import run_shard
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
@@ -132,6 +134,34 @@ def test_training_makes_a_model_that_generates(
     )
     assert synthetic.kind == "synthetic"
     assert drawn["parents"] == [model.id]
+
+
+def test_corrections_count_as_they_were_when_the_training_was_asked_for(
+    client: Door, artifacts: ArtifactStore, objects: ObjectStore, jobs: JobStore
+) -> None:
+    image_set = keep_image_set(artifacts, objects, n=15)
+    names = [f"Training/glioma/{k}.png" for k in range(15)]
+    patients = {name: {"group": f"p{k // 5}", "plane": "axial"} for k, name in enumerate(names)}
+    correct_images(get_database(), image_set, patients, by="key")
+    overrides = {"validation_share": 0.4}
+    request = {"image_set": image_set.id, "class": "glioma", "preset": "tiny-32", "epochs": 1, "size": 8}
+    job = client.post("/models/diffusion", json={**request, "overrides": overrides}).json()
+    correct_images(get_database(), image_set, {name: {"group": None, "plane": "coronal"} for name in names}, by="key")
+    _, manifest = made(artifacts, work(jobs, job), "model")
+    card = manifest["card"]
+    # Two fifths of 15 images would be 6 of them; a whole patient is 5.
+    assert (card["n_images"], card["n_held_out"], card["training_planes"]) == (10, 5, {"glioma, axial": 10})
+    kept = json.loads(objects.get_blob(manifest["objects"]["corrections"]))
+    assert kept == patients
+
+
+def test_a_training_without_corrections_keeps_none(
+    client: Door, artifacts: ArtifactStore, objects: ObjectStore
+) -> None:
+    image_set = keep_image_set(artifacts, objects)
+    correct_images(get_database(), image_set, {"Testing/glioma/1.png": {"plane": "axial"}}, by="key")
+    request = {"image_set": image_set.id, "class": "glioma", "preset": "tiny-32", "size": 8}
+    assert client.post("/models/diffusion", json=request).json()["request"]["corrections"] is None
 
 
 def test_generated_images_do_not_depend_on_the_shards(

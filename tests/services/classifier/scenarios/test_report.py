@@ -76,6 +76,14 @@ def test_the_chart_is_an_image_fit_for_print() -> None:
     assert chart.width == 1890  # 6.3 inches at 300 dots per inch
 
 
+@pytest.mark.parametrize("name", ["50% $x% y$", "$5 {vs $6", r"cost $\q$", "p#1 $ and # $"])
+def test_a_name_is_drawn_as_it_is_and_not_as_a_formula(name: str) -> None:
+    def draw(called: str) -> bytes:
+        return draw_chart(summarise_compositions([result(called, 33, 30)]))
+
+    assert draw(name) != draw(name.replace("$", ""))
+
+
 def test_notes_state_the_standard_error_and_leaks() -> None:
     notes = scenario_notes(summarise_compositions(RESULTS), 40, 3)
     # sqrt(0.8 * 0.2 / 40) = 0.0632
@@ -100,12 +108,20 @@ def test_fine_tuned_compositions_are_counted_by_phase_and_compared_to_their_cont
         {"n_real": 100, "n_synthetic": 0, "updates": 50},
         {"n_real": 50, "n_synthetic": 80, "updates": 30},
     ]
-    _, _, updates, of_tuned, of_control = scenario_notes(entries, 40, 0)
+    _, seeds, updates, of_tuned, of_control = scenario_notes(entries, 40, 0)
+    assert seeds.endswith(
+        "not the chosen images, but for the real images that the second phase of a fine-tuned composition keeps."
+    )
+    assert scenario_notes(entries[:1], 40, 0)[1].endswith("not the chosen images.")
     assert updates == "All were trained for 50 updates; fine-tuned ones then went on, so theirs are more."
     assert "100 real and 0 synthetic images for 50 updates, then 50 real and 80 synthetic images for 30" in of_tuned
     assert "Compare it with 5 control, fine-tuned on real images only, not with the first." in of_tuned
     assert "It is the control" in of_control
     assert "longer training may explain" in scenario_notes(entries[:2], 40, 0)[3]
+    assert "may explain" not in of_tuned
+    shorter = summarise_compositions([result("Initial", 33, 30), fine_tuned, tuned(result("5 control", 33, 33), 0, 12)])
+    of_tuned = scenario_notes(shorter, 40, 0)[3]
+    assert "That was trained for 62 updates, this for 80, so the length of the training may explain part" in of_tuned
 
 
 def test_the_chart_colours_a_composition_that_has_synthetic_images_in_any_phase() -> None:

@@ -73,6 +73,12 @@ def test_a_strange_record_is_refused_with_what_to_do(member: str, value: object)
     caught.value.detail.encode()
 
 
+@pytest.mark.parametrize("name", ["", "x" * 65, "a\nb", "a\x00", "\ud800", "a b"])
+def test_the_name_of_a_files_preset_is_one_that_may_be_shown_and_stored(name: str) -> None:
+    with pytest.raises(RecordUnreadable):
+        read_own_preset(facts(preset={**PRESET, "name": name}))
+
+
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", '"a"', "[" * 100_000, "9" * 5000])
 def test_strange_facts_are_refused(text: str) -> None:
     with pytest.raises(RecordUnreadable):

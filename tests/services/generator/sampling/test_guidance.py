@@ -5,7 +5,7 @@ from services.generator.models.network import NoisePredictor
 from services.generator.models.preset import Preset, PresetValueInvalid
 from services.generator.requests import MAX_SIGMA
 from services.generator.sampling.drawing import SamplingPlan, sample_images
-from services.generator.sampling.guidance import GuidedPredictor, choose_class, find_guided_times
+from services.generator.sampling.guidance import GuidedPredictor, choose_class, count_passes, find_guided_times
 from services.generator.sampling.recipe import (
     GuidanceIntervalEmpty,
     GuidanceNeedsClasses,
@@ -90,6 +90,18 @@ def test_outside_its_interval_guidance_asks_the_plain_network_once() -> None:
         if asked[t] == 3:
             assert torch.equal(predicted, network(X_T, times, torch.full((3,), 1)))
     assert asked == {0: 3, 199: 3, 201: 6, 300: 6, 399: 6, 401: 3, 999: 3}
+
+
+@pytest.mark.parametrize(("guidance", "low", "high"), [(1.0, 0.0, None), (2.0, 0.0, None), (2.0, 0.4, 6.0)])
+def test_passes_are_counted_as_the_network_sees_them(guidance: float, low: float, high: float | None) -> None:
+    network, wanted = Watched(), guide(guidance, low, high)
+    sampler = build_sampler("dpm++", 12, KNOWN.schedule)
+    plan = SamplingPlan(16, KNOWN.value_range, 0, range(3), 3)
+    drawer = choose_class(network, KNOWN, TumourClass.GLIOMA, wanted)
+    for _ in sample_images(drawer, sampler, plan, progress=NoProgress()):
+        pass
+    assert sum(rows for rows, _ in network.seen) == 3 * count_passes(KNOWN, wanted, sampler.timesteps)
+    assert count_passes(MICRO, guide(1.0), sampler.timesteps) == 12
 
 
 def test_an_interval_has_an_upper_end_of_its_own_and_a_lower_one_that_is_not() -> None:

@@ -1,0 +1,41 @@
+"""What people had corrected about the images of a set when a training was asked for.
+
+Corrections can change at any time, and a training must choose the same images however often it goes on; so those that
+count are kept as an object, whose hash its request names.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from shared.artifacts.annotations import annotated_images
+from shared.artifacts.store import Artifact
+from shared.database import get_database
+from shared.objects import get_objects
+
+_COUNTING: Final = ("plane", "group")
+"""Members of an image that decide which are trained on and which are held out."""
+
+
+def keep_corrections(image_set: Artifact, images: list[dict[str, Any]]) -> str | None:
+    """Store what is corrected about `images` of the set now; its hash, or None where nothing is.
+
+    Args:
+        image_set: whose corrections count.
+        images: members of its manifest.
+    """
+    pairs = zip(images, annotated_images(get_database(), image_set, images), strict=True)
+    changed = {
+        was["name"]: {member: now[member] for member in _COUNTING if now.get(member) != was.get(member)}
+        for was, now in pairs
+        if any(now.get(member) != was.get(member) for member in _COUNTING)
+    }
+    return get_objects().put_blob(json.dumps(changed, sort_keys=True).encode()) if changed else None
+
+
+def apply_corrections(images: Sequence[dict[str, Any]], sha256: str | None) -> list[dict[str, Any]]:
+    """`images` with the corrections that `keep_corrections` stored under this hash; as they are if it is None."""
+    if sha256 is None:
+        return list(images)
+    changed: dict[str, dict[str, Any]] = json.loads(get_objects().get_blob(sha256))
+    return [{**image, **changed.get(image["name"], {})} for image in images]
