@@ -79,7 +79,7 @@ class Measurement:
     def hashed(self) -> HashedImage:
         """The measurement as the search for copies sees it; a blank image is nobody's copy."""
         pixel_hash = self.pixel_hash if self.contrast >= LEAST_CONTRAST else f"blank {self.name}"
-        return HashedImage(self.name, self.split, self.tumour_class, pixel_hash)
+        return HashedImage(self.name, self.split, self.tumour_class, pixel_hash, self.group)
 
 
 def laplacian_variance(pixels_u8: NDArray[np.uint8]) -> float:

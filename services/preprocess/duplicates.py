@@ -1,4 +1,4 @@
-"""Copies: equal images and near-duplicates, their groups, and which of them leak from Training into Testing.
+"""Copies: equal images and near-duplicates, their groups, and what leaks from Training into Testing, scan or patient.
 
 Hashing pixels finds the study's groups of equal images exactly (155 groups, 207 removed in Training; 21 and 30 in
 Testing, study 2.1). difPy, which the study used, reports false duplicates above 5,000 images.
@@ -18,12 +18,16 @@ from shared.tumour import Split
 
 @dataclass(frozen=True)
 class HashedImage:
-    """An image as the search sees it: its name, split and class (or None), and the hash of its pixels."""
+    """An image as the search sees it: its name, split and class (or None), the hash of its pixels, and its patient.
+
+    The patient is what people called the image's `group`, or None; `group` means copies here.
+    """
 
     name: str
     split: str | None
     tumour_class: str | None
     pixel_hash: str
+    patient: str | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,38 @@ def _best_matches(copies: Copies, counts: Sequence[bool]) -> dict[int, Leak]:
             correlation, mirror, match = nearest[number]
             best[k] = Leak(image.name, images[match].name, correlation, mirror, False)
     return best
+
+
+def find_crossing_patients(copies: Copies, among: Collection[str] | None = None) -> dict[str, frozenset[str]]:
+    """By name, images of a patient who has images in both splits, each with those patients.
+
+    An image is of the patients of all its copies, whatever `among` is: the one copy that says so may be dropped. An
+    image without a split counts as Training.
+
+    Args:
+        copies: the groups.
+        among: only images of these names count, on both sides; None takes all.
+    """
+    patients = _find_patients(copies)
+    counting = [image for image in copies.images if among is None or image.name in among]
+    training: set[str] = set()
+    testing: set[str] = set()
+    for image in counting:
+        (testing if image.split == Split.TESTING else training).update(patients[image.name])
+    found = {image.name: patients[image.name] & training & testing for image in counting}
+    return {name: crossing for name, crossing in found.items() if crossing}
+
+
+def _find_patients(copies: Copies) -> dict[str, frozenset[str]]:
+    """By name, the patients of each image and of all its copies."""
+    named: dict[int, set[str]] = defaultdict(set)
+    for number, image in zip(copies.group, copies.images, strict=True):
+        if image.patient:
+            named[int(number)].add(image.patient)
+    return {
+        image.name: frozenset(named.get(int(number), ()))
+        for number, image in zip(copies.group, copies.images, strict=True)
+    }
 
 
 def find_label_conflicts(copies: Copies, *, exact: bool, among: Collection[str] | None = None) -> list[list[str]]:

@@ -5,11 +5,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from services.preprocess.analysis import UNKNOWN, Measurement
-from services.preprocess.duplicates import Copies, Leak, find_copies, find_label_conflicts, find_leaks
+from services.preprocess.analysis import UNKNOWN
+from services.preprocess.duplicates import (
+    Copies,
+    Leak,
+    find_copies,
+    find_crossing_patients,
+    find_label_conflicts,
+    find_leaks,
+)
 from services.preprocess.findings import Findings
 from services.preprocess.selection import search_rule
-from shared.tumour import Split
 
 
 def summarise_copies(findings: Findings) -> dict[str, Any]:
@@ -33,12 +39,12 @@ def summarise_copies(findings: Findings) -> dict[str, Any]:
     }
 
 
-def summarise_groups(images: Sequence[Measurement], kept: Collection[str]) -> dict[str, Any]:
+def summarise_groups(findings: Findings) -> dict[str, Any]:
     """How many groups (patients) are named, and which have images in both splits, of all images and of those kept."""
     return {
-        "n": len({image.group for image in images if image.group}),
-        "crossing": _crossing(images),
-        "crossing_kept": _crossing([image for image in images if image.name in kept]),
+        "n": len({image.group for image in findings.images if image.group}),
+        "crossing": _list_crossing(findings.copies),
+        "crossing_kept": _list_crossing(findings.copies, set(findings.kept)),
     }
 
 
@@ -53,12 +59,8 @@ def number_copies(copies: Copies) -> dict[str, int]:
     }
 
 
-def _crossing(images: Sequence[Measurement]) -> list[str]:
-    splits: dict[str, set[str]] = defaultdict(set)
-    for image in images:
-        if image.group:
-            splits[image.group].add(image.split or Split.TRAINING)
-    return sorted(group for group, found in splits.items() if {Split.TRAINING, Split.TESTING} <= found)
+def _list_crossing(copies: Copies, among: Collection[str] | None = None) -> list[str]:
+    return sorted({patient for crossing in find_crossing_patients(copies, among).values() for patient in crossing})
 
 
 def _count_groups(copies: Copies, *, exact: bool) -> dict[str, dict[str, int]]:

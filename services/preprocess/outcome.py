@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.preprocess.analysis import Measurement, count_by_class
-from services.preprocess.duplicates import find_copies, find_leaks
+from services.preprocess.duplicates import find_copies, find_crossing_patients, find_leaks
 from services.preprocess.figures.captions import CAPTIONS, file_name
 from services.preprocess.findings import Findings
 from services.preprocess.near_duplicates import NearPair
@@ -147,17 +147,14 @@ def _leakage(findings: Findings) -> dict[str, Any]:
     """What `shared.artifacts.leakage` reads before anything is trained on the set."""
     exact = {leak.testing for leak in findings.kept_leaks if leak.exact}
     near = {leak.testing for leak in findings.kept_leaks} - exact
-    kept = set(findings.kept)
-    images = [image for image in findings.images if image.name in kept and image.group]
-    groups = {image.group for image in images if image.split != Split.TESTING}
+    crossing = find_crossing_patients(findings.copies, set(findings.kept))
+    grouped = {image.name for image in findings.images if image.split == Split.TESTING and image.name in crossing}
     rule = search_rule(findings.recipe.near_duplicates)
-    grouped = {image.name for image in images if image.split == Split.TESTING and image.group in groups}
-    crossing = {image.group for image in images if image.split == Split.TESTING} & groups
     return {
         "checked": True,
         "exact": len(exact),
         "near": len(near),
-        "groups": len(crossing),
+        "groups": len({patient for patients in crossing.values() for patient in patients}),
         "kept": len(exact | near | grouped),
         "waiver": findings.recipe.leakage_waiver,
         "correlation": rule.correlation,

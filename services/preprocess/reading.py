@@ -240,16 +240,25 @@ def _decode(data: bytes, image_format: str, mode: str) -> GrayImage:
 def _decode_colour(data: bytes) -> tuple[NDArray[np.uint8], bool, bool]:
     """Gray pixels (H, W) uint8, and whether the chained and the strict test find colour."""
     blue, green, red = cv2.split(_opencv(data, cv2.IMREAD_COLOR))
-    if np.array_equal(red, green) and np.array_equal(green, blue):
+    chained, strict = _find_colour(blue, green, red)
+    if not strict:
         # With R = G = B everywhere the luma equals each channel, so one decode serves both ends.
-        return np.asarray(green), False, False
-    chained = bool(((red != green) & (green != blue)).any())
-    return _opencv(data, cv2.IMREAD_GRAYSCALE), chained, True
+        return np.asarray(green), chained, strict
+    return _opencv(data, cv2.IMREAD_GRAYSCALE), chained, strict
+
+
+def _find_colour(blue: NDArray[Any], green: NDArray[Any], red: NDArray[Any]) -> tuple[bool, bool]:
+    """Whether the chained and the strict test find colour in three channels, each (H, W) levels as stored."""
+    if np.array_equal(red, green) and np.array_equal(green, blue):
+        return False, False
+    return bool(((red != green) & (green != blue)).any()), True
 
 
 def _decode_deep(stored: NDArray[Any], image_format: str, mode: str) -> GrayImage:
     levels = stored.astype(np.float64)
+    chained = strict = False
     if levels.ndim == 3:
+        chained, strict = _find_colour(*cv2.split(stored)[:3])
         levels = levels[..., :3] @ np.array([0.114, 0.587, 0.299])  # luma of B, G, R: ITU-R BT.601 section 2.5.1
     if not np.isfinite(levels).all():
         raise UnreadableImage("The image holds values that are not numbers: export it again as PNG.")
@@ -257,7 +266,8 @@ def _decode_deep(stored: NDArray[Any], image_format: str, mode: str) -> GrayImag
     pixels = np.rint((levels - low) * (255.0 / (high - low) if high > low else 0.0)).astype(np.uint8)
     height, width = pixels.shape
     bits = stored.dtype.itemsize * 8
-    return GrayImage(pixels, ImageFacts(image_format, mode, width, height, bits, stored_min=low, stored_max=high))
+    facts = ImageFacts(image_format, mode, width, height, bits, low, high, colour_chained=chained, colour_strict=strict)
+    return GrayImage(pixels, facts)
 
 
 def _opencv(data: bytes, flag: int) -> NDArray[Any]:

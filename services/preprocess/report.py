@@ -70,7 +70,7 @@ def build_report(findings: Findings) -> dict[str, Any]:
             "found": dict(findings.planes) if findings.planes is not None else None,
         },
         "duplicates": summarise_copies(findings),
-        "groups": summarise_groups(images, kept),
+        "groups": summarise_groups(findings),
         "drop_reasons": dict(Counter(drop.reason for drop in lost).most_common()),
         "dropped": [asdict(drop) for drop in lost],
         "unreadable": [asdict(drop) for drop in findings.unreadable],

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from services.preprocess.analysis import Measurement
-from services.preprocess.duplicates import Copies, Leak, find_label_conflicts, find_leaks
+from services.preprocess.duplicates import Copies, Leak, find_crossing_patients, find_label_conflicts, find_leaks
 from services.preprocess.geometry import passes_study_filter
 from services.preprocess.near_duplicates import NearPair
 from services.preprocess.recipe import Recipe
@@ -88,11 +88,14 @@ class Selection:
                 self.drop(name, "label_conflict", f"The same scan with another class: {others[:300]}.")
 
     def _drop_copies(self) -> None:
-        """Keep one of the copies in each split: one the study kept, else one of a good size, else the largest."""
-        members: dict[tuple[str | None, int], list[tuple[int, Measurement]]] = defaultdict(list)
+        """Keep one of the copies in each split: one the study kept, else one of a good size, else the largest.
+
+        An image without a split counts as Training; of two that are as good, the one whose split is named stays.
+        """
+        members: dict[tuple[str, int], list[tuple[int, Measurement]]] = defaultdict(list)
         for k, image in enumerate(self._images):
             if image.name not in self._drops:
-                members[image.split, int(self._copies.group[k])].append((k, image))
+                members[image.split or Split.TRAINING, int(self._copies.group[k])].append((k, image))
         for group in members.values():
             if len(group) < 2:
                 continue
@@ -105,10 +108,10 @@ class Selection:
                 else:
                     self.drop(image.name, "near_duplicate", f"The same scan as {kept.name}.")
 
-    def _rank(self, image: Measurement) -> tuple[bool, bool, int]:
+    def _rank(self, image: Measurement) -> tuple[bool, bool, int, bool]:
         misfit = self._size_problem(image) is not None
         studied = self._recipe.draws == "study" and was_kept_by_study(image.name)
-        return (not studied, misfit, -image.width * image.height)
+        return (not studied, misfit, -image.width * image.height, image.split is None)
 
     def _drop_sizes(self) -> None:
         for image in self._images:
@@ -129,15 +132,15 @@ class Selection:
 
     def _drop_groups(self) -> None:
         """Set aside, on the side that `leaks` names, images of a patient who has images on both."""
-        training = {image.group for image in self.kept if image.split != Split.TESTING and image.group}
-        testing = {image.group for image in self.kept if image.split == Split.TESTING and image.group}
+        crossing = find_crossing_patients(self._copies, {image.name for image in self.kept})
         for image in self.kept:
-            if image.group not in training & testing:
+            if image.name not in crossing:
                 continue
+            shared = ", ".join(sorted(crossing[image.name]))
             if image.split == Split.TESTING and self._recipe.leaks == "testing":
-                self.drop(image.name, "group_in_training", f"Training has images of the same group, {image.group}.")
+                self.drop(image.name, "group_in_training", f"Training has images of the same group, {shared}.")
             if image.split != Split.TESTING and self._recipe.leaks == "training":
-                self.drop(image.name, "group_in_testing", f"Testing has images of the same group, {image.group}.")
+                self.drop(image.name, "group_in_testing", f"Testing has images of the same group, {shared}.")
 
     def _drop_leaks(self) -> None:
         leaks = find_leaks(self._copies, {image.name for image in self.kept})

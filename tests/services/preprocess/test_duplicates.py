@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from services.preprocess.duplicates import (
     HashedImage,
     find_copies,
+    find_crossing_patients,
     find_duplicates,
     find_label_conflicts,
     find_leaks,
@@ -82,6 +83,23 @@ def test_only_images_that_stay_can_leak():
 def test_images_without_a_split_are_no_leak():
     images = [HashedImage("a", None, None, "1"), HashedImage("b", None, None, "1")]
     assert find_leaks(find_copies(images)) == []
+
+
+def test_a_chain_of_copies_has_the_patients_of_all_its_members():
+    images = [
+        HashedImage("a", None, "glioma", "1"),
+        HashedImage("b", "Training", "glioma", "2", "p1"),
+        HashedImage("c", "Training", "glioma", "3", "p2"),
+        HashedImage("d", "Testing", "glioma", "4", "p1"),
+        HashedImage("e", "Testing", "glioma", "5", "p2"),
+        HashedImage("f", "Testing", "glioma", "6", "p3"),
+    ]
+    pairs = [NearPair(0, 1, 0.99, "none"), NearPair(1, 2, 0.99, "none")]
+    p1, p2 = frozenset(["p1"]), frozenset(["p2"])
+    assert find_crossing_patients(find_copies(images, pairs), {"a", *"def"}) == {"a": p1 | p2, "d": p1, "e": p2}
+    assert find_crossing_patients(find_copies(images), {"a", *"def"}) == {}
+    assert find_crossing_patients(find_copies(images), {"b", "d", "e"}) == {"b": p1, "d": p1}
+    assert find_crossing_patients(find_copies(images)).keys() == set("bcde")
 
 
 def test_conflicts_are_copies_with_two_classes():

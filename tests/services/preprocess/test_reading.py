@@ -100,6 +100,28 @@ def test_sixteen_bits_are_windowed_from_their_own_minimum_and_maximum(pixels_u8,
     assert (image.facts.stored_min, image.facts.stored_max) == (stored.min(), stored.max())
 
 
+def stored_as(pixels_bgr, ending):
+    """A file of these channels, whatever their depth; Pillow writes no colour of 16 bits."""
+    return cv2.imencode(ending, pixels_bgr)[1].tobytes()
+
+
+@pytest.mark.parametrize("ending", [".png", ".tiff"])
+@pytest.mark.parametrize("n_channels", [3, 4])
+@pytest.mark.parametrize(
+    ("changed", "chained", "strict"),
+    [((), False, False), ((0,), False, True), ((2,), False, True), ((1,), True, True), ((0, 1), False, True)],
+    ids=["gray", "blue", "red", "green", "cyan"],
+)
+def test_colour_is_found_alike_in_eight_and_sixteen_bits(pixels_u8, ending, n_channels, changed, chained, strict):
+    """One pixel of another colour; alpha is none."""
+    stored = np.stack([pixels_u8] * 3 + [np.full_like(pixels_u8, 255)], axis=-1)[..., :n_channels]
+    stored[5, 5, list(changed)] ^= 64
+    for levels in (stored, stored.astype(np.uint16) * 257):
+        facts = read_gray(stored_as(np.ascontiguousarray(levels), ending)).facts
+        assert facts.depth_bits == 8 * levels.itemsize
+        assert (facts.colour_chained, facts.colour_strict) == (chained, strict)
+
+
 def test_float_tiff_with_nan_is_refused(pixels_u8):
     stored = pixels_u8.astype(np.float32)
     stored[0, 0] = np.nan

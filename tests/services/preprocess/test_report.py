@@ -124,6 +124,18 @@ def test_patients_in_both_splits_are_named():
     assert build_report(find(IMAGES, recipe=CONFLICT))["groups"]["crossing_kept"] == ["p1"]
 
 
+def test_a_patient_named_at_a_dropped_copy_crosses_the_splits_too():
+    images = [
+        measurement("a", pixel_hash="1"),
+        measurement("b", pixel_hash="1", group="p1"),
+        measurement("c", "Testing", group="p1"),
+    ]
+    for listed in (images, [images[1], images[0], images[2]]):
+        kept = build_report(find(listed, recipe={"groups": "keep"}))["groups"]
+        assert kept == {"n": 1, "crossing": ["p1"], "crossing_kept": ["p1"]}
+        assert build_report(find(listed))["groups"]["crossing_kept"] == []
+
+
 def test_what_may_mislead_is_said():
     said = warnings_of(unreadable=UNREADABLE, skipped=SKIPPED)
     for fact in (

@@ -96,6 +96,55 @@ def test_no_group_crosses_the_splits():
     assert reasons(Recipe(groups="keep"), images) == {}
 
 
+@pytest.mark.parametrize("order", ["ab", "ba"])
+@pytest.mark.parametrize("pair", [None, NearPair(0, 1, 0.99, "left-right")], ids=["equal", "near"])
+def test_a_copy_that_is_dropped_still_tells_its_patient(order, pair):
+    """Of two copies in Training the first listed stays, and only b has the group of c, in Testing."""
+    groups = {"a": None, "b": "p1"}
+    images = [measurement(name, pixel_hash=name if pair else "1", group=groups[name]) for name in order]
+    images.append(measurement("c", split="Testing", group="p1"))
+    pairs = [pair] if pair else []
+    copy = "near_duplicate" if pair else "duplicate"
+    assert reasons(Recipe(), images, pairs) == {order[1]: copy, "c": "group_in_training"}
+    assert reasons(Recipe(leaks="training"), images, pairs) == {order[0]: "group_in_testing", order[1]: copy}
+
+
+def test_a_testing_image_has_the_patient_of_its_copies_too():
+    images = [
+        measurement("a", group="p1"),
+        measurement("b", split="Testing", pixel_hash="1"),
+        measurement("c", split="Testing", pixel_hash="1", group="p1"),
+    ]
+    drops = {drop.name: drop for drop in select(images, Recipe()).drops}
+    assert {name: drop.reason for name, drop in drops.items()} == {"b": "group_in_training", "c": "duplicate"}
+    assert "p1" in drops["b"].detail
+
+
+def test_the_patient_of_an_excluded_copy_is_not_forgotten():
+    images = [
+        measurement("a", pixel_hash="1"),
+        measurement("b", pixel_hash="1", group="p1"),
+        measurement("c", split="Testing", group="p1"),
+    ]
+    assert reasons(Recipe(), images, excluded=["b"]) == {"b": "excluded", "c": "group_in_training"}
+
+
+@pytest.mark.parametrize("recipe", ["rigorous", "study"])
+def test_an_image_without_a_split_is_a_copy_of_one_of_training(recipe):
+    images = [
+        measurement("loose", split=None, pixel_hash="1"),
+        measurement("named", pixel_hash="1"),
+        measurement("tested", split="Testing"),
+    ]
+    for listed in (images, images[::-1]):
+        assert reasons(Recipe.parse(recipe), listed) == {"loose": "duplicate"}
+
+
+def test_of_near_copies_the_larger_stays_with_or_without_a_split():
+    images = [measurement("small"), measurement("large", split=None, size=(512, 512))]
+    assert reasons(Recipe(), images, [NearPair(0, 1, 0.99, "none")]) == {"small": "near_duplicate"}
+
+
 def test_the_side_of_a_group_is_chosen_like_that_of_a_leak():
     images = [measurement("a", group="p1"), measurement("b", split="Testing", group="p1")]
     assert reasons(Recipe(leaks="training"), images) == {"a": "group_in_testing"}

@@ -411,6 +411,20 @@ def test_planes_and_patients_that_people_name_are_used(client, jobs, artifacts, 
     assert dropped["Testing/notumor/f.png"] == "group_in_training"
 
 
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_a_patient_named_at_a_dropped_copy_counts_as_leakage(client, jobs, artifacts, database, upload, order):
+    """Training/b, which is equal to Training/a and bears the patient, is dropped or not as the files are listed."""
+    files = {f"Training/glioma/{name}.png": png(0) for name in order}
+    raw = upload({**files, "Testing/glioma/c.png": png(1), "Testing/glioma/d.png": png(2)})
+    corrections = {f"{name}.png": {"group": "p1"} for name in ("Training/glioma/b", "Testing/glioma/c")}
+    correct_images(database, artifacts.get(raw, "team"), corrections, by="key")
+    careless, _ = run(client, jobs, artifacts, image_set=raw, recipe={"groups": "keep"})
+    assert (careless["leakage"]["groups"], careless["leakage"]["kept"]) == (1, 1)
+    rigorous, _ = run(client, jobs, artifacts, image_set=raw)
+    assert [image["source"][-5:] for image in rigorous["images"]] == [f"{order[0]}.png", "d.png"]
+    assert (rigorous["leakage"]["groups"], rigorous["leakage"]["kept"]) == (0, 0)
+
+
 def test_every_step_at_once_and_the_classifiers_way_agree(client, jobs, artifacts, objects, upload):
     """N4, CLAHE and matching: an image without a draw has the pixels that `prepare_image` gives an upload."""
     recipe = {
