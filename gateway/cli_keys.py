@@ -22,7 +22,7 @@ app = typer.Typer(
 def create(
     ctx: typer.Context,
     name: Annotated[str, typer.Option(help="Who or what the key is for.")],
-    owner: Annotated[str, typer.Option(help="The team; what its keys make is shared within it.")] = "default",
+    owner: Annotated[str, typer.Option(help="The team, such as team-a; its keys share what they make.")] = "default",
     scopes: Annotated[str, typer.Option(help="Some of read, write and admin, with commas between.")] = "write",
 ) -> None:
     """Make a key and print it; it cannot be shown again."""

@@ -20,11 +20,17 @@ log = get_log(__name__)
 
 _IMPLIED: Final = {"read": {"read"}, "write": {"read", "write"}, "admin": {"read", "write", "admin"}}
 _KEY: Final = re.compile(r"smri_(?P<id>[0-9a-f]{12})_[0-9a-f]{64}")
+# The services learn the owner from an HTTP header, which carries other characters changed or not at all.
+_OWNER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _TOUCH_S: Final = 60.0
 
 
 class ScopeUnknown(InvalidInput):
     """A scope is none of read, write and admin."""
+
+
+class OwnerInvalid(InvalidInput):
+    """The owner's name has a character that it may not have, is empty, or is too long."""
 
 
 class OwnerReserved(InvalidInput):
@@ -69,8 +75,14 @@ def create_key(database: Database, *, name: str, owner: str, scopes: list[str]) 
 
     Raises:
         ScopeUnknown: a scope is none of read, write and admin.
+        OwnerInvalid: the owner is not of ASCII letters, digits, `.`, `_` and `-`.
         OwnerReserved: the owner is EVERYONE.
     """
+    if not _OWNER.fullmatch(owner):
+        raise OwnerInvalid(
+            f"The owner {owner[:60]!r} cannot be used; take 1 to 100 of the characters A-Z, a-z, 0-9, '.', '_', '-', "
+            "and a letter or a digit for the first."
+        )
     if owner == EVERYONE:
         raise OwnerReserved(f"The owner {EVERYONE!r} is that of the models shipped with the platform; choose another.")
     unknown = set(scopes) - set(SCOPES)
@@ -81,7 +93,7 @@ def create_key(database: Database, *, name: str, owner: str, scopes: list[str]) 
     row = ApiKeyRow(
         id=key_id,
         name=name[:200],
-        owner=owner[:100],
+        owner=owner,
         key_hash=_hash(key),
         scopes=",".join(scope for scope in SCOPES if scope in scopes),
         created_at=now_s(),

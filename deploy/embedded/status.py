@@ -4,7 +4,6 @@ import json
 import os
 import re
 import time
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from deploy.embedded.console import CannotStart, say
 from deploy.embedded.folder import DataFolder
 from deploy.embedded.plan import folder_from
-from deploy.embedded.readiness import tail, what_is_down
+from deploy.embedded.readiness import LOCAL, tail, what_is_down
 from deploy.embedded.supervision import read_processes
 
 
@@ -83,7 +82,7 @@ def save_openapi(environ: Mapping[str, str], target: Path) -> None:
     folder = folder_from(environ)
     if not folder.is_running():
         raise CannotStart(f"SynthMRI is not running (data folder {folder.root}); start it first: make up.")
-    with urllib.request.urlopen(f"{folder.read_state()['url']}/openapi.json", timeout=30) as answer:  # noqa: S310
+    with LOCAL.open(f"{folder.read_state()['url']}/openapi.json", timeout=30) as answer:
         document = json.load(answer)
     target.write_text(json.dumps(document, indent=2) + "\n")
     say(f"Wrote {target}: {len(document['paths'])} paths.")

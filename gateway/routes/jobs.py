@@ -13,7 +13,7 @@ from gateway.keys import Principal
 from gateway.paging import Cursor, Limit, listing
 from gateway.resources import IdempotencyKey, Resources, resources_of
 from shared.app import request_digest
-from shared.jobs.idempotency import recall, remember
+from shared.jobs.idempotency import KeyedRequest
 from shared.jobs.states import JobStatus
 from shared.jobs.submission import Caller, resubmit
 
@@ -78,14 +78,8 @@ def cancel_job(
     idempotency_key: IdempotencyKey = None,
 ) -> dict[str, Any]:
     """Cancel a queued or running job; the worker stops within a step. A finished job answers 409."""
-    digest = request_digest(request, b"")
-    if idempotency_key and recall(resources.database, principal.owner, idempotency_key, digest):
-        return resources.jobs.get(job_id, principal.sees)
-    view = resources.jobs.cancel(job_id, principal.sees)
-    if idempotency_key:
-        with resources.database.writing() as session:
-            remember(session, principal.owner, idempotency_key, digest, f"jobs/{job_id}")
-    return view
+    keyed = KeyedRequest(principal.owner, idempotency_key, request_digest(request, b"")) if idempotency_key else None
+    return resources.jobs.cancel(job_id, principal.sees, keyed)
 
 
 @router.post("/jobs/{job_id}/retry", status_code=202)
@@ -97,13 +91,13 @@ def retry_job(
 ) -> Response:
     """Start a failed or cancelled job again as a new job, which takes over what was finished."""
     caller = Caller(
-        owner=principal.sees or "",
+        owner=principal.owner,
         key_id=principal.key_id,
         request_id=request.state.request_id,
         idempotency_key=idempotency_key or None,
         request_hash=request_digest(request, b""),
     )
-    return resubmit(caller, job_id).response()
+    return resubmit(caller, job_id, by_administrator=principal.sees is None).response()
 
 
 def _tagged(request: Request, body: dict[str, Any]) -> Response:

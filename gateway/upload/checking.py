@@ -19,6 +19,7 @@ from shared.settings import Settings
 _CHUNK: Final = 64
 _MAX_CHILDREN: Final = 4
 _DEFAULT_CHOICE: Final = SliceChoice()
+_ENDS_ITS_CHILD: Final = RefusedImage(ImageDamaged, "Decoding it stops the decoder; export the image again.")
 
 
 class ImageCheckUnavailable(Unavailable):
@@ -60,18 +61,23 @@ class ImageChecker:
             try:
                 verdicts += future.result()
             except BrokenProcessPool:
-                verdicts += [self._check_alone(spool, piece, choice) for piece in chunk]
+                verdicts += self._check_alone(spool, chunk, choice)
             except CancelledError as error:
                 raise self._stopping() from error
         return verdicts
 
-    def _check_alone(self, spool: Path, piece: tuple[int, int], choice: SliceChoice) -> Verdict:
-        try:
-            return self._submit(spool, [piece], choice).result()[0]
-        except BrokenProcessPool:
-            return RefusedImage(ImageDamaged, "Decoding it stops the decoder; export the image again.")
-        except CancelledError as error:
-            raise self._stopping() from error
+    def _check_alone(self, spool: Path, chunk: list[tuple[int, int]], choice: SliceChoice) -> list[Verdict]:
+        """The verdict on each file, one at a time in a child that no other upload uses: what ends it is the file."""
+        verdicts: list[Verdict] = []
+        while len(verdicts) < len(chunk):
+            with _start_children(1) as child:
+                try:
+                    for piece in chunk[len(verdicts) :]:
+                        self._require_open()
+                        verdicts += child.submit(check_slices, str(spool), [piece], self._limits, choice).result()
+                except BrokenProcessPool:
+                    verdicts.append(_ENDS_ITS_CHILD)
+        return verdicts
 
     def _submit(self, spool: Path, chunk: list[tuple[int, int]], choice: SliceChoice) -> "Future[list[Verdict]]":
         """Hand `chunk` to a child; a pool that broke in the meantime is replaced once."""
@@ -88,15 +94,14 @@ class ImageChecker:
 
     def _open(self) -> ProcessPoolExecutor:
         with self._lock:
-            if self._closed:
-                raise self._stopping()
+            self._require_open()
             if self._pool is None:
-                self._pool = ProcessPoolExecutor(
-                    max_workers=min(_MAX_CHILDREN, os.cpu_count() or 1),
-                    mp_context=multiprocessing.get_context("spawn"),
-                    initializer=confine,
-                )
+                self._pool = _start_children(min(_MAX_CHILDREN, os.cpu_count() or 1))
             return self._pool
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise self._stopping()
 
     def _discard(self, broken: ProcessPoolExecutor) -> None:
         with self._lock:
@@ -111,3 +116,7 @@ class ImageChecker:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_children(n: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(max_workers=n, mp_context=multiprocessing.get_context("spawn"), initializer=confine)

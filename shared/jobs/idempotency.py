@@ -1,10 +1,21 @@
 """Idempotency keys: a repeated request answers with what the first one made; another request is refused."""
 
+from dataclasses import dataclass
+
 from sqlalchemy.orm import Session
 
 from shared.database import Database, now_s
 from shared.errors import IdempotencyKeyReused
 from shared.jobs.tables import IdempotencyRow
+
+
+@dataclass(frozen=True)
+class KeyedRequest:
+    """A request that may come again: whose Idempotency-Key it has, the key, and the hash that the key is bound to."""
+
+    owner: str
+    key: str
+    request_hash: str
 
 
 def recall(database: Database, owner: str, key: str, request_hash: str) -> str | None:

@@ -11,7 +11,7 @@ from shared.cursors import encode_cursor, older_than
 from shared.database import Database, now_s, rows_changed
 from shared.errors import Conflict, JobAlreadyFinished, JobNotFinished, JobNotFound
 from shared.jobs.files import JobFile, files_of_job, pick_file, take_over_files
-from shared.jobs.idempotency import recall, remember
+from shared.jobs.idempotency import KeyedRequest, recall, remember
 from shared.jobs.states import FINAL, OPEN, JobStatus, ShardStatus
 from shared.jobs.tables import JobRow, ShardRow
 from shared.jobs.views import job_summary, job_view
@@ -157,32 +157,54 @@ class JobStore:
         more = len(rows) > limit
         return page, encode_cursor(rows[limit - 1].created_at, rows[limit - 1].id) if more else None
 
-    def cancel(self, job_id: str, owner: str | None) -> dict[str, Any]:
+    def cancel(self, job_id: str, owner: str | None, keyed: KeyedRequest | None = None) -> dict[str, Any]:
         """Cancel an open job: from this commit on no worker's result is accepted.
+
+        Args:
+            owner: whose jobs are seen; None is an administrator.
+            keyed: the request, if it has an Idempotency-Key: the same request again answers with the job.
 
         Raises:
             JobNotFound: there is none, or it is somebody else's.
             JobAlreadyFinished: it succeeded, failed or was cancelled before.
+            IdempotencyKeyReused: the key was used with another request.
         """
         self.get(job_id, owner)
-        with self._database.writing() as session:
-            is_open = update(JobRow).where(JobRow.id == job_id, JobRow.status.in_(OPEN))
-            changed = rows_changed(session, is_open.values(status=JobStatus.CANCELLED, finished_at=now_s()))
-        view = self.get(job_id, owner)
-        if not changed:
-            raise JobAlreadyFinished(f"The job already {_past(view['status'])}; there is nothing to cancel.")
-        return view
+        if not (self._is_known(keyed) or self._cancel(job_id, keyed) or self._is_known(keyed)):
+            status = self.get(job_id, owner)["status"]
+            raise JobAlreadyFinished(f"The job already {_past(status)}; there is nothing to cancel.")
+        return self.get(job_id, owner)
 
-    def retry(self, job_id: str, new: NewJob) -> tuple[str, bool]:
+    def _cancel(self, job_id: str, keyed: KeyedRequest | None) -> bool:
+        """Cancel the job and record the key in one transaction; whether this call made the change."""
+        is_open = update(JobRow).where(JobRow.id == job_id, JobRow.status.in_(OPEN))
+        try:
+            with self._database.writing() as session:
+                changed = rows_changed(session, is_open.values(status=JobStatus.CANCELLED, finished_at=now_s()))
+                if changed and keyed:
+                    remember(session, keyed.owner, keyed.key, keyed.request_hash, f"jobs/{job_id}")
+        except IntegrityError:
+            self._is_known(keyed)  # raises if another request has taken the key since
+            raise
+        return changed > 0
+
+    def _is_known(self, keyed: KeyedRequest | None) -> bool:
+        """Whether this very request was answered before."""
+        if keyed is None:
+            return False
+        return recall(self._database, keyed.owner, keyed.key, keyed.request_hash) is not None
+
+    def retry(self, job_id: str, new: NewJob, *, by_administrator: bool = False) -> tuple[str, bool]:
         """Make a new job from a failed or cancelled one; finished shards and resume bundles are taken over.
 
         Args:
-            new: supplies owner, request id and idempotency key; the rest comes from the old job.
+            new: supplies who asks, request id and idempotency key; the rest, its owner too, comes from the old job.
+            by_administrator: who asks may retry every owner's jobs.
 
         Raises:
             JobNotFound, JobNotFinished, JobAlreadySucceeded: there is nothing to retry.
         """
-        view = self.get(job_id, new.owner or None)
+        view = self.get(job_id, None if by_administrator else new.owner)
         if view["status"] not in FINAL:
             raise JobNotFinished("The job is still open; wait for it or cancel it before you retry it.")
         if view["status"] == JobStatus.SUCCEEDED:

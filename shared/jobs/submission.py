@@ -78,8 +78,12 @@ def submit(
     return _announce(store, job_id, kind, is_new)
 
 
-def resubmit(caller: Caller, job_id: str) -> Accepted:
-    """Retry a failed or cancelled job as a new one that takes over what was finished."""
+def resubmit(caller: Caller, job_id: str, *, by_administrator: bool = False) -> Accepted:
+    """Retry a failed or cancelled job as a new one that takes over what was finished.
+
+    Args:
+        by_administrator: the caller may retry every owner's jobs.
+    """
     store = JobStore(get_database())
     stub = NewJob(
         kind="",
@@ -89,7 +93,7 @@ def resubmit(caller: Caller, job_id: str) -> Accepted:
         idempotency_key=caller.idempotency_key,
         request_hash=caller.request_hash,
     )
-    new_id, is_new = store.retry(job_id, stub)
+    new_id, is_new = store.retry(job_id, stub, by_administrator=by_administrator)
     return _announce(store, new_id, store.get(new_id, None)["kind"], is_new)
 
 

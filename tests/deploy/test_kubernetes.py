@@ -34,6 +34,23 @@ def test_workers_read_the_queues_of_the_embedded_ones(deployments: dict[str, dic
         assert command[command.index("-Q") + 1] == queue
 
 
+def test_an_upgrade_deletes_the_last_migration_migrates_and_then_rolls_out() -> None:
+    """The template of a Job cannot change, and waiting for the last version's Job would return at once."""
+    text = (K8S / "base" / "migrate.yaml").read_text()
+    steps = [line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#   ")]
+    job = yaml.safe_load(text)
+    (label,) = job["metadata"]["labels"].items()
+    assert steps == [
+        f"kubectl -n synthmri delete job {job['metadata']['name']} --ignore-not-found",
+        f"kubectl apply -k deploy/k8s/base -l {'='.join(label)}",
+        f"kubectl -n synthmri wait --for=condition=complete --timeout=600s job/{job['metadata']['name']}",
+        "kubectl apply -k deploy/k8s/base",
+    ]
+    assert job["spec"]["ttlSecondsAfterFinished"] > 600
+    others = [d for d in documents(K8S / "base") if d["metadata"].get("labels", {}).get(label[0]) == label[1]]
+    assert others == [job]
+
+
 def test_nothing_runs_as_root_and_every_memory_is_bounded(deployments: dict[str, dict[str, Any]]) -> None:
     for deployment in deployments.values():
         pod = deployment["spec"]["template"]["spec"]

@@ -111,6 +111,7 @@ def test_keys_are_listed_and_revoked(run):
     assert run("keys", "revoke", key_id).stdout.strip() == f"revoked {key_id}"
     assert "[unauthenticated]" in run("jobs").stderr
     assert "[scope_unknown]" in run("keys", "create", "--name", "x", "--scopes", "root").stderr
+    assert "[owner_invalid]" in run("keys", "create", "--name", "x", "--owner", "Zürich").stderr
     assert "[api_key_not_found]" in run("keys", "revoke", "nobody").stderr
 
 

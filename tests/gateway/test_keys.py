@@ -1,7 +1,17 @@
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from gateway.keys import ApiKeyNotFound, ApiKeyRow, ScopeUnknown, create_key, find_principal, list_keys, revoke_key
+from gateway.keys import (
+    ApiKeyNotFound,
+    ApiKeyRow,
+    OwnerInvalid,
+    OwnerReserved,
+    ScopeUnknown,
+    create_key,
+    find_principal,
+    list_keys,
+    revoke_key,
+)
 
 pytestmark = pytest.mark.services
 
@@ -43,6 +53,34 @@ def test_use_is_noted(database):
 def test_unknown_scopes_are_refused(database, scopes):
     with pytest.raises(ScopeUnknown):
         create_key(database, name="lab", owner="team-a", scopes=scopes)
+
+
+@pytest.mark.parametrize("owner", ["", " ", "team-a ", "team-a\n", "Zürich", "-a", ".a", "a b", "a" * 101])
+def test_an_owner_that_no_header_carries_is_refused(database, owner):
+    with pytest.raises(OwnerInvalid, match=r"A-Z, a-z, 0-9, '\.', '_', '-'"):
+        create_key(database, name="lab", owner=owner, scopes=["write"])
+    assert list_keys(database) == []
+
+
+@pytest.mark.parametrize("owner", ["a", "7T", "team-a", "lab_2.zurich", "a" * 100])
+def test_an_owner_of_plain_characters_is_kept_as_it_is(database, owner):
+    key, _ = create_key(database, name="lab", owner=owner, scopes=["write"])
+    assert find_principal(database, key).owner == owner
+
+
+def test_the_owner_of_what_came_with_the_platform_is_reserved(database):
+    with pytest.raises(OwnerReserved):
+        create_key(database, name="lab", owner="everyone", scopes=["write"])
+
+
+@pytest.mark.parametrize("owner", ["", "team-a ", "Zürich"])
+def test_a_key_made_before_with_another_owner_is_listed_and_revoked(database, owner):
+    _, described = create_key(database, name="lab", owner="team-a", scopes=["write"])
+    with database.writing() as session:
+        session.execute(update(ApiKeyRow).values(owner=owner))
+    assert [key["owner"] for key in list_keys(database)] == [owner]
+    revoke_key(database, described["id"])
+    assert list_keys(database)[0]["revoked_at"] is not None
 
 
 def test_revoking_an_unknown_key(database):

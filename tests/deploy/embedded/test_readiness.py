@@ -9,6 +9,7 @@ import pytest
 from deploy.embedded.console import CannotStart
 from deploy.embedded.folder import DataFolder
 from deploy.embedded.readiness import MOST_RESTARTS, RestartWatch, tail, what_is_down
+from deploy.embedded.status import save_openapi
 from deploy.embedded.supervision import ProcessState
 
 
@@ -50,6 +51,22 @@ def test_readyz_names_what_is_down(
     monkeypatch.setattr(Answer, "status", status)
     monkeypatch.setattr(Answer, "body", json.dumps(body).encode())
     assert what_is_down(url) == expected
+
+
+def test_a_proxy_is_not_asked_for_what_is_on_this_machine(
+    url: str, folder: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that nobody answers at stands for one that cannot see this machine's own addresses."""
+    monkeypatch.setattr("urllib.request._opener", None)  # urlopen reads the environment at its first call only
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert what_is_down(url) == []
+    monkeypatch.setattr(Answer, "body", b'{"paths": {"/jobs": {}}}')
+    folder.write_state({"url": url})
+    with folder.platform_lock():
+        save_openapi({"SYNTHMRI_DATA_DIR": str(folder.root)}, tmp_path / "openapi.json")
+    assert json.loads((tmp_path / "openapi.json").read_text()) == {"paths": {"/jobs": {}}}
 
 
 def test_no_connection_means_the_gateway_is_down() -> None:

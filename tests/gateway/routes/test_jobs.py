@@ -3,7 +3,9 @@ import threading
 import time
 
 import pytest
+from sqlalchemy import text, update
 
+from gateway.keys import ApiKeyRow
 from shared.jobs.claims import Claims
 from shared.jobs.files import JobFile
 from shared.jobs.store import NewJob
@@ -46,6 +48,35 @@ def test_a_repeated_cancel_under_the_same_key_answers_the_same(gateway, keys, jo
     first, again = (gateway.post(f"/jobs/{job}/cancel", headers=headers) for _ in range(2))
     assert (first.status_code, again.status_code) == (200, 200)
     assert first.json() == again.json()
+
+
+def test_a_cancel_whose_key_cannot_be_recorded_cancels_nothing(gateway, keys, job, database):
+    """The key and the cancel are one change: sent again, the same request does what the first could not."""
+    with database.writing() as session:
+        session.execute(text("CREATE TRIGGER refuse BEFORE INSERT ON idempotency BEGIN SELECT RAISE(ABORT, 'no'); END"))
+    headers = {**keys["alice"], "Idempotency-Key": "cancel-once"}
+    assert gateway.post(f"/jobs/{job}/cancel", headers=headers).status_code == 500
+    assert gateway.get(f"/jobs/{job}", headers=keys["alice"]).json()["status"] == "queued"
+    with database.writing() as session:
+        session.execute(text("DROP TRIGGER refuse"))
+    for _ in range(2):
+        again = gateway.post(f"/jobs/{job}/cancel", headers=headers)
+        assert (again.status_code, again.json()["status"]) == (200, "cancelled")
+
+
+def test_a_key_without_a_name_for_its_owner_retries_no_other_teams_job(gateway, keys, job, jobs, database):
+    jobs.cancel(job, "team-a")
+    with database.writing() as session:
+        session.execute(update(ApiKeyRow).where(ApiKeyRow.owner == "team-b").values(owner=""))
+    refused = gateway.post(f"/jobs/{job}/retry", headers=keys["bob"])
+    assert (refused.status_code, refused.json()["code"]) == (404, "job_not_found")
+
+
+def test_an_administrator_retries_any_teams_job_for_that_team(gateway, keys, job, jobs):
+    jobs.cancel(job, "team-a")
+    retried = gateway.post(f"/jobs/{job}/retry", headers=keys["admin"])
+    assert retried.status_code == 202
+    assert gateway.get(f"/jobs/{retried.json()['id']}", headers=keys["alice"]).json()["retry_of"] == job
 
 
 def test_cancel_then_retry(gateway, keys, job):

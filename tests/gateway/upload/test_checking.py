@@ -1,5 +1,6 @@
 import os
 import signal
+import threading
 import time
 from types import SimpleNamespace
 
@@ -17,6 +18,13 @@ LIMITS = SimpleNamespace(
     scan_max_bytes=2_000_000,
     upload_max_unpacked_bytes=10_000_000,
 )
+
+
+class Poison(int):
+    """A size that ends the child which receives it, as a file does that crashes its decoder."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
 
 
 @pytest.fixture
@@ -51,6 +59,36 @@ def test_a_killed_child_is_replaced(tmp_path, checker):
     for pid in list(checker._pool._processes):
         os.kill(pid, signal.SIGKILL)
     assert checker.check(spool, files) == before
+
+
+def test_a_good_image_stays_good_while_another_upload_kills_the_children(tmp_path, checker):
+    """Two uploads share the children; a file that kills its decoder says nothing of the files of the other upload."""
+    spool, files = spooled(tmp_path, *[picture(seed) for seed in range(2)])
+    finished = threading.Event()
+
+    def kill_children():
+        while not finished.wait(0.01):
+            children = getattr(checker._pool, "_processes", None) or {}
+            for child in list(children.values()):
+                child.kill()
+
+    killer = threading.Thread(target=kill_children)
+    killer.start()
+    try:
+        verdicts = checker.check(spool, files)
+    finally:
+        finished.set()
+        killer.join()
+    assert [type(verdict) for verdict in verdicts] == [CheckedImage, CheckedImage]
+
+
+def test_a_file_that_ends_its_child_is_refused_and_those_around_it_are_not(tmp_path, checker):
+    spool, files = spooled(tmp_path, *[picture(seed) for seed in range(4)])
+    for index in (1, 3):
+        files[index] = SpooledFile(files[index].name, files[index].offset, Poison(files[index].size))
+    verdicts = checker.check(spool, files)
+    assert [type(verdict) for verdict in verdicts] == [CheckedImage, RefusedImage, CheckedImage, RefusedImage]
+    assert verdicts[1].error.__name__ == "ImageDamaged"
 
 
 def test_closed_checker_says_so(tmp_path, checker):

@@ -3,14 +3,16 @@
 import threading
 import time
 from datetime import datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from shared.cursors import CursorInvalid
 from shared.database import Database
-from shared.errors import IdempotencyKeyReused, JobNotFinished, JobNotFound
+from shared.errors import IdempotencyKeyReused, JobAlreadyFinished, JobNotFinished, JobNotFound
 from shared.jobs.claims import Claims
+from shared.jobs.idempotency import KeyedRequest, remember
 from shared.jobs.store import JobAlreadySucceeded, JobStore, NewJob
 from shared.jobs.tables import ShardRow
 from shared.jobs.turns import next_turn
@@ -73,6 +75,57 @@ def test_a_foreign_job_is_not_found_and_an_administrator_sees_it(jobs: JobStore)
     with pytest.raises(JobNotFound):
         jobs.cancel(job_id, "others")
     assert jobs.get(job_id, None)["id"] == job_id
+
+
+def test_of_twenty_cancels_at_once_under_one_key_all_answer_the_same(jobs: JobStore) -> None:
+    job_id, _ = jobs.create(new())
+    answers: list[dict[str, Any]] = []
+    barrier = threading.Barrier(20)
+
+    def post() -> None:
+        barrier.wait()
+        answers.append(jobs.cancel(job_id, "team", KeyedRequest("team", "k", "a")))
+
+    threads = [threading.Thread(target=post) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 20
+    assert all(answer == answers[0] for answer in answers)
+    with pytest.raises(JobAlreadyFinished):
+        jobs.cancel(job_id, "team", KeyedRequest("team", "another key", "a"))
+
+
+def test_a_key_of_another_request_cancels_nothing(jobs: JobStore, database: Database) -> None:
+    job_id, _ = jobs.create(new())
+    with database.writing() as session:
+        remember(session, "team", "k", "a", "jobs/job-0")
+    with pytest.raises(IdempotencyKeyReused):
+        jobs.cancel(job_id, "team", KeyedRequest("team", "k", "b"))
+    assert jobs.get(job_id, "team")["status"] == "queued"
+
+
+def test_of_two_cancels_at_once_that_share_a_key_one_is_refused(jobs: JobStore) -> None:
+    """Each looks before the other has recorded the key, so the database decides."""
+    ids = [jobs.create(new())[0] for _ in range(2)]
+    outcomes: dict[str, object] = {}
+    barrier = threading.Barrier(2)
+
+    def post(job_id: str) -> None:
+        barrier.wait()
+        try:
+            outcomes[job_id] = jobs.cancel(job_id, "team", KeyedRequest("team", "k", job_id))["status"]
+        except IdempotencyKeyReused as error:
+            outcomes[job_id] = error.code
+
+    threads = [threading.Thread(target=post, args=(job_id,)) for job_id in ids]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(str, outcomes.values())) == ["cancelled", "idempotency_key_reused"]
+    assert sorted(jobs.get(job_id, "team")["status"] for job_id in ids) == ["cancelled", "queued"]
 
 
 def test_pages_hold_every_job_once_newest_first(jobs: JobStore) -> None:
@@ -141,6 +194,17 @@ def test_retry_takes_over_finished_parts_and_resume_bundles(jobs: JobStore, data
     last = claims.claim(again, 2)
     assert last is not None
     assert claims.results(last) == [{"images": [1, 2]}, {"images": [3, 4]}]
+
+
+def test_only_its_owner_and_an_administrator_retry_a_job(jobs: JobStore) -> None:
+    """A caller without a name for its owner, as some old keys have none, is no administrator."""
+    job_id, _ = jobs.create(new())
+    jobs.cancel(job_id, "team")
+    for owner in ("others", ""):
+        with pytest.raises(JobNotFound):
+            jobs.retry(job_id, new(owner=owner))
+    again, _ = jobs.retry(job_id, new(owner="ops"), by_administrator=True)
+    assert jobs.get(again, "team")["retry_of"] == job_id
 
 
 def test_a_job_that_succeeded_is_not_retried(jobs: JobStore, database: Database) -> None:
