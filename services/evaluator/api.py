@@ -68,7 +68,9 @@ class EvaluateRequest(BaseModel):
         examples=["glioma"],
     )
     split: SplitChoice = Field(
-        default="Training", description="Real images to compare with; the other split gives the real-vs-real floor."
+        default="Training",
+        description="Real images to compare with. The other split gives the real-vs-real floor, where both have 20 "
+        "images or more and the classes in like shares; two halves of these images give it elsewhere.",
     )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Of every random draw; same seed, same report.")
     name: Name | None = Field(default=None, description="What to call the report.")

@@ -17,7 +17,7 @@ from services.evaluator.audit.sides import (
     warn_of_sides,
 )
 from services.evaluator.audit.small_network import N_UPDATES
-from services.evaluator.metrics.selection import Caution
+from services.evaluator.metrics.selection import Caution, count_leaks
 from services.evaluator.requests import Check
 from services.evaluator.sources import StepProgress, get_json, load_images, open_sides, put_json, warn_of_training_set
 from shared.artifacts.store import DraftArtifact, get_artifacts
@@ -80,7 +80,7 @@ def start_audit(caller: Caller, request: dict[str, Any]) -> Accepted:
 
 
 def _warn_of_leaks(manifest: dict[str, Any]) -> list[Caution]:
-    leaks = (manifest.get("leakage") or {}).get("kept", 0)
+    leaks = count_leaks(manifest)
     if not leaks:
         return []
     sentence = (

@@ -16,12 +16,13 @@ from services.evaluator.features.spaces import (
     has_seen,
 )
 from services.evaluator.metrics.assessment import Metric, measurable
+from services.evaluator.metrics.floors import leaked_floor_cautions, seen_caution
 from services.evaluator.metrics.scopes import Sides
 from services.evaluator.metrics.selection import (
     Caution,
     Images,
     Selection,
-    seen_caution,
+    count_leaks,
     select_images,
     size_cautions,
 )
@@ -98,13 +99,15 @@ def finish_evaluation(execution: Execution) -> list[DraftArtifact]:
     )
     network = "torch-fidelity's Inception" if space["model"] is None else f"the classifier {space['model']}"
     part = StudyPart(network, study_sides, known_weights(STUDY).command) if _mode(request) == "study" else None
-    scored, plan, found = scoring.measure_all(selection, measured.sides, part)
+    scored, plans, found = scoring.measure_all(selection, measured.sides, part)
     sizes = (len(selection.synthetic), len(selection.real))
+    class_sizes = {table["class"]: (table["n_synthetic"], table["n_real"]) for table in scored["by_class"]}
     cautions = [
-        *feature_cautions(space["name"], space["n_features"], sizes, verified=space["verified"]),
-        *([seen_caution(space["model"], plan)] if seen else []),
+        *feature_cautions(space["name"], space["n_features"], sizes, class_sizes, verified=space["verified"]),
+        *([seen_caution(space["model"], plans[0])] if seen else []),
         *selection.cautions,
         *found,
+        *leaked_floor_cautions(count_leaks(execution.artifacts.manifest(real_set)), plans),
         *_kind_cautions(request, synthetic_set, real_set),
         *size_cautions(selection, n_resized, size_px),
     ]

@@ -74,7 +74,7 @@ def search(
         images_u8: (n, 128, 128) uint8.
         reference_u8: (m, 128, 128) uint8.
         k: candidates for each image; fewer where the reference is smaller.
-        exclude_self: both are the same images, and none is its own candidate.
+        exclude_self: the reference begins with the same images, and none is its own candidate.
         check: called for every block and angle; what it raises ends the search.
     """
     queries = np.concatenate([pixel_vectors(images_u8, _BLUR_PX), pixel_vectors(mirror(images_u8), _BLUR_PX)])
@@ -86,7 +86,7 @@ def search(
         block = reference_u8[start : start + _BLOCK]
         scores, poses = _score_block(queries, block, check)
         if exclude_self:
-            own = np.arange(start, start + len(block))
+            own = np.arange(start, min(start + len(block), n))
             scores[own, own - start] = -np.inf
         numbers = np.broadcast_to(np.arange(start, start + len(block)), scores.shape)
         best, rows, pose = (

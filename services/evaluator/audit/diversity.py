@@ -1,5 +1,6 @@
 """Diversity: repeated images, the mix of planes, and how much of the real images' range the set covers."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from services.evaluator.audit.copy_search import pixel_vectors
 from services.evaluator.audit.images import AuditImages, check_sides
-from services.evaluator.audit.memorisation import find_nearest, is_copy
+from services.evaluator.audit.memorisation import Entry, find_nearest, is_copy
 from services.evaluator.audit.plane_mix import compare_planes
 from services.evaluator.audit.registration import VERIFY_PX, shrink
 from shared.progress import NoProgress, Progress
@@ -19,6 +20,8 @@ N_NEIGHBOURS: Final = 5
 COVERAGE_SPACE: Final = f"{N_COMPONENTS} principal components of the reference's 32 x 32 pixels of mean 0 and length 1"
 
 Vectors = NDArray[np.float64]
+Pair = tuple[int, int]
+"""Rows of two images that repeat each other."""
 
 
 def measure_diversity(
@@ -72,9 +75,6 @@ def coverage_of(reference: Vectors, images: Vectors, k: int = N_NEIGHBOURS) -> f
 
 
 def _find_repeats(synthetic: AuditImages, progress: Progress) -> dict[str, Any]:
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     n, done = len(synthetic), 0
 
     def count() -> None:
@@ -84,16 +84,11 @@ def _find_repeats(synthetic: AuditImages, progress: Progress) -> dict[str, Any]:
         progress.update(done, n)
 
     images_u8 = shrink(synthetic.images_u8, VERIFY_PX)
-    nearest = find_nearest(synthetic, synthetic, images_u8, same=True, count=count, check=progress.raise_if_cancelled)
-    row_of = {name: row for row, name in enumerate(synthetic.names)}
-    pairs = [(row, row_of[entry["nearest"]]) for row, entry in enumerate(nearest) if is_copy(entry)]
-    groups: list[list[str]] = []
-    if pairs:
-        first, second = np.array(pairs).T
-        graph = coo_array((np.ones(len(pairs), bool), (first, second)), shape=(n, n))
-        numbers = connected_components(graph, directed=False)[1]
-        members = [np.flatnonzero(numbers == number) for number in np.unique(numbers[first])]
-        groups = [[synthetic.names[row] for row in rows] for rows in members]
+    check = progress.raise_if_cancelled
+    nearest = find_nearest(synthetic, synthetic, images_u8, same=True, count=count, check=check)
+    pairs = _merge_groups(synthetic, images_u8, _pairs_of(nearest, synthetic), check)
+    members = _join(pairs, n)
+    groups = [[synthetic.names[row] for row in rows] for rows in members]
     n_images = sum(map(len, groups))
     closest = max(nearest, key=lambda entry: float(entry["edge_correlation"]))
     return {
@@ -104,6 +99,55 @@ def _find_repeats(synthetic: AuditImages, progress: Progress) -> dict[str, Any]:
         "groups": groups,
         "closest": closest,
     }
+
+
+def _merge_groups(
+    images: AuditImages, images_u8: NDArray[np.uint8], pairs: list[Pair], check: Callable[[], None]
+) -> list[Pair]:
+    """The pairs, and further ones between groups whose first images repeat each other, until there are none.
+
+    Only the nearest of each image is known, which splits a large group: forty drawings of one image make seven. Each
+    round looks up the groups that the round before has changed, so that all rounds together look up no more first
+    images than there are images.
+
+    Args:
+        images: all images.
+        images_u8: (n, 128, 128) uint8, the same, shrunk.
+        pairs: rows of images that repeat each other.
+        check: called often; what it raises ends the work.
+    """
+    groups = _join(pairs, len(images))
+    changed = {rows[0] for rows in groups}
+    while changed and len(groups) > 1:
+        firsts = sorted((rows[0] for rows in groups), key=lambda row: row not in changed)
+        reference = images.take(firsts)
+        asked = reference.take(range(len(changed)))
+        nearest = find_nearest(asked, reference, images_u8[firsts], same=True, check=check)
+        found = [(firsts[a], firsts[b]) for a, b in _pairs_of(nearest, reference)]
+        pairs = [*pairs, *found]
+        groups = _join(pairs, len(images))
+        touched = {row for pair in found for row in pair}
+        changed = {rows[0] for rows in groups if touched & set(rows)}
+    return pairs
+
+
+def _pairs_of(nearest: list[Entry], reference: AuditImages) -> list[Pair]:
+    """The rows of images and of the reference images that they are copies of; the images begin the reference."""
+    row_of = {name: row for row, name in enumerate(reference.names)}
+    return [(row, row_of[entry["nearest"]]) for row, entry in enumerate(nearest) if is_copy(entry)]
+
+
+def _join(pairs: list[Pair], n: int) -> list[list[int]]:
+    """The rows of each group that a chain of pairs holds together, ascending; images in no pair are left out."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not pairs:
+        return []
+    first, second = np.array(pairs).T
+    graph = coo_array((np.ones(len(pairs), bool), (first, second)), shape=(n, n))
+    numbers = connected_components(graph, directed=False)[1]
+    return [np.flatnonzero(numbers == number).tolist() for number in np.unique(numbers[first])]
 
 
 def _compare_coverage(

@@ -37,6 +37,12 @@ LEANS_TOO: Final = (
     "weaker evidence."
 )
 
+NEITHER_SIDE: Final = "The synthetic images lean to neither side beyond chance."
+AS_THE_REFERENCE: Final = (
+    "The synthetic images lean to the mirrored side, but not clearly more than the reference images do, so it cannot "
+    "be told whether they are mirrored."
+)
+
 FEWEST: Final = 20
 """Fewest images of a side from which a rule is learnt or judged."""
 
@@ -131,17 +137,29 @@ def judge_orientation(
         joint = group_alike(np.concatenate([reference_u8, baseline_u8]), ALIKE)
         fresh = baseline_u8[~np.isin(joint[len(reference_u8) :], joint[: len(reference_u8)])]
         baseline = vars(_lean(rule.score(edge_histograms(fresh)))) if len(fresh) >= FEWEST else None
-    mirrored = None if abs(synthetic.z) < DECISIVE_Z else synthetic.z > 0
-    if mirrored and difference_z is not None and difference_z < DECISIVE_DIFFERENCE_Z:
-        mirrored = None
+    mirrored, reason = _judge(synthetic.z, difference_z)
     return {
         "mirrored": mirrored,
         "synthetic": vars(synthetic),
         "reference": vars(_lean(held_out)) if held_out is not None else None,
         "baseline": baseline,
         "difference_z": difference_z,
-        "reason": None if mirrored is not None else "The synthetic images do not lean to either side beyond chance.",
+        "reason": reason,
     }
+
+
+def _judge(z: float, difference_z: float | None) -> tuple[bool | None, str | None]:
+    """Whether images are mirrored, or None and why it cannot be told.
+
+    Args:
+        z: mean score of the synthetic images over its standard error.
+        difference_z: the same of its difference to the reference's; None where that has no scores.
+    """
+    if abs(z) < DECISIVE_Z:
+        return None, NEITHER_SIDE
+    if z > 0 and difference_z is not None and difference_z < DECISIVE_DIFFERENCE_Z:
+        return None, AS_THE_REFERENCE
+    return z > 0, None
 
 
 class _Rule:

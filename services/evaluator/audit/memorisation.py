@@ -107,7 +107,7 @@ def find_nearest(
         images: images to look up.
         reference: where to look.
         reference_u8: (m, 128, 128) uint8, the reference's images shrunk.
-        same: `images` and `reference` are the same images, of which none is its own nearest.
+        same: `reference` begins with the very `images`, of which none is its own nearest.
         count: called once for each image.
         check: called often; what it raises ends the work.
     """

@@ -188,13 +188,13 @@ def _orientation_cue(found: dict[str, Any]) -> Cue:
     cue["interval"] = [round(2 * mine[end] - 1, 4) for end in ("low", "high")]
     cue["baseline_effect_size"] = round(2 * usual["share_mirrored"] - 1, 4) if usual else None
     verdict = {
-        True: "are mirrored left to right",
-        False: "are not mirrored",
-        None: "lean to neither side beyond chance",
+        True: "The synthetic images are mirrored left to right",
+        False: "The synthetic images are not mirrored",
+        None: str(found["reason"]).rstrip("."),
     }
     percent = f"{100 * mine['share_mirrored']:.0f} % of them ({100 * mine['low']:.0f} to {100 * mine['high']:.0f} %)"
-    say = f"The synthetic images {verdict[found['mirrored']]}: a rule that tells reference images from their mirror "
-    say += f"images takes {percent} for mirrored"
+    say = f"{verdict[found['mirrored']]}: a rule that tells reference images from their mirror images takes {percent} "
+    say += "for mirrored"
     if leans["reference"]:
         say += f", and {100 * leans['reference']['share_mirrored']:.0f} % of reference images it was not shown"
     say += f", and {100 * usual['share_mirrored']:.0f} % of fresh real images." if usual else "."

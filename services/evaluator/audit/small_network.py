@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 N_UPDATES: Final = 1400
 """Updates of every training, however many images there are, so that sets of different size compare."""
 
+SHORTEST_CYCLE: Final = 6
+"""Fewest updates that the learning rate's cycle is laid out for: the warm-up of five would be of no length, so that its
+slope is not defined. A shorter training ends within the cycle."""
+
 BATCH: Final = 64
 _PEAK_RATE: Final = 3e-3
 _WARM_UP: Final = 0.2
@@ -73,7 +77,8 @@ def train_network(
         network = build_network().to(memory_format=torch.channels_last)
         images, truth = standardise(images_unit), torch.from_numpy(classes)
         optimizer = torch.optim.AdamW(network.parameters(), lr=_PEAK_RATE, weight_decay=_WEIGHT_DECAY)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_RATE, total_steps=n_updates, pct_start=_WARM_UP)
+        n_steps = max(n_updates, SHORTEST_CYCLE)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_RATE, total_steps=n_steps, pct_start=_WARM_UP)
         loss_of = nn.CrossEntropyLoss(label_smoothing=_LABEL_SMOOTHING)
         order = torch.empty(0, dtype=torch.int64)
         for update in range(n_updates):

@@ -84,7 +84,7 @@ class NoClassProbabilities(InvalidInput):
 
 @dataclass(frozen=True)
 class Floor:
-    """Two samples of real images, whose distance a perfect generator would reach.
+    """Two samples of real images, whose distance a perfect generator would reach with as many images.
 
     Attributes:
         first: takes the place of the synthetic images.

@@ -9,14 +9,8 @@ from numpy.typing import NDArray
 
 from services.evaluator.features.extraction import ImageFeatures
 from services.evaluator.metrics.assessment import Floor, Metric, assess, measurable
-from services.evaluator.metrics.selection import (
-    Caution,
-    FloorPlan,
-    Images,
-    Selection,
-    SplitChoice,
-    plan_floor,
-)
+from services.evaluator.metrics.floors import FloorPlan, plan_floor
+from services.evaluator.metrics.selection import Caution, Images, Selection, SplitChoice, class_shares
 from shared.progress import Progress
 from shared.tumour import CLASS_ORDER
 
@@ -79,10 +73,7 @@ def class_selections(selection: Selection) -> tuple[list[Selection], list[Cautio
 
 def mix_cautions(selection: Selection) -> list[Caution]:
     """Whether the two sides hold the classes in other shares, which scores over all classes take for a difference."""
-    shares = [
-        {name: sum(image["class"] == name for image in images) / len(images) for name in CLASS_ORDER}
-        for images in (selection.synthetic, selection.real)
-    ]
+    shares = [class_shares(images) for images in (selection.synthetic, selection.real)]
     name = max(CLASS_ORDER, key=lambda candidate: abs(shares[0][candidate] - shares[1][candidate]))
     if abs(shares[0][name] - shares[1][name]) < 0.05:
         return []

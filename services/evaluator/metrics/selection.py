@@ -1,19 +1,15 @@
-"""Which images of two manifests are compared: class, split, floor, and what a reader must be warned of."""
+"""Which images of two manifests are compared: class, split, and what a reader must be warned of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from services.evaluator.metrics.confidence import split_halves
 from services.evaluator.metrics.samples import TooFewImages
 from shared.errors import InvalidInput
-from shared.tumour import Split
+from shared.tumour import CLASS_ORDER, Split
 
 Images = list[dict[str, Any]]
 """Entries of a manifest's `images`: name, class, split, sha256, width, height and more."""
-
-MIN_UNSEEN = 20
-"""Fewest Testing images that are halved for a floor: below ten a half, its distance tells of chance alone."""
 
 SplitChoice = Literal["Training", "Testing", "all"]
 """Which real images are the reference."""
@@ -103,62 +99,14 @@ def select_images(synthetic: Images, real: Images, *, tumour_class: str | None, 
     return Selection(tumour_class, chosen, reference, other_real if len(other_real) > 1 else [], cautions)
 
 
-@dataclass(frozen=True)
-class FloorPlan:
-    """Which real images are compared with which for the floor.
-
-    Attributes:
-        first: rows of `selection.real` followed by `selection.other_real`; they take the synthetic images' place.
-        second: rows of the same list; they take the real images' place.
-        what: both in words.
-    """
-
-    first: list[int]
-    second: list[int]
-    what: str
+def class_shares(images: Images) -> dict[str, float]:
+    """By class, its share of the images, 0..1; there must be one image at least."""
+    return {name: sum(image["class"] == name for image in images) / len(images) for name in CLASS_ORDER}
 
 
-def plan_floor(selection: Selection, split: SplitChoice, seed: int, *, seen: bool) -> FloorPlan | None:
-    """Two samples of real images: the other split against this one, or else two random halves of one sample.
-
-    A network holds the images it was trained on closer together than new ones, so where it has seen the Training
-    images, Training against Testing would measure that and not the images. Then the Testing images are halved, or the
-    reference where they are fewer than `MIN_UNSEEN`.
-
-    Args:
-        selection: the images of the evaluation.
-        split: the reference's split, as it was asked for.
-        seed: of the halves.
-        seen: whether the features come from a network that was trained on images of the real set.
-
-    Returns:
-        None where fewer than four images would have to be halved.
-    """
-    everything = [*selection.real, *selection.other_real]
-    n_real = len(selection.real)
-    if selection.other_real and not seen:
-        other = Split.TESTING if split == "Training" else Split.TRAINING
-        first, second = list(range(n_real, len(everything))), list(range(n_real))
-        return FloorPlan(first, second, f"real {other} against real {split}")
-    rows, whose = list(range(n_real)), "real"
-    testing = [row for row, image in enumerate(everything) if image.get("split") == Split.TESTING]
-    if seen and len(testing) >= MIN_UNSEEN:
-        rows, whose = testing, "real Testing"
-    if len(rows) < 4:
-        return None
-    halves = [[rows[index] for index in half] for half in split_halves(len(rows), seed)]
-    return FloorPlan(halves[0], halves[1], f"one half of the {whose} images against the other")
-
-
-def seen_caution(model_id: str | None, floor: FloorPlan | None) -> Caution:
-    """For a reader of scores whose features come from a network that was trained on the real images."""
-    return Caution(
-        "classifier_trained_on_these",
-        f"The classifier {model_id} was trained on images of this real set: it holds those closer together than images "
-        "it has not seen, so scores against Training images are biased and a floor of Training against Testing would "
-        f"be too high. The floor here is {floor.what if floor else 'left out, for want of images'}. Prefer "
-        "split=Testing, features=inception, or a classifier trained on other images.",
-    )
+def count_leaks(manifest: dict[str, Any]) -> int:
+    """Testing images of a set that are known to occur in its Training images, and were kept."""
+    return int((manifest.get("leakage") or {}).get("kept", 0))
 
 
 def size_cautions(selection: Selection, n_resized: int, size_px: tuple[int, int]) -> list[Caution]:

@@ -6,6 +6,7 @@ Since the right score is exp(H), reported = true^(1 / ln 2). Its Fréchet distan
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -116,9 +117,17 @@ def mean_over_classes(studies: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if all(entry["real"] for entry in same):
             beside = [entry["real"] for entry in same]
             sizes = [sum(column) for column in zip(*(entry["n"] for entry in beside), strict=True)]
-            mean["real"] = {**_means(beside), "what": beside[0]["what"], "n": sizes}
+            mean["real"] = {**_means(beside), "what": _whats(beside), "n": sizes}
         entries.append(mean)
     return {"mark": NOT_COMPARABLE, "entries": entries}
+
+
+def _whats(entries: Sequence[dict[str, Any]]) -> str:
+    """What real images the figures of several classes are of; where that differs, in how many classes each."""
+    counts = Counter(str(entry["what"]) for entry in entries)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{what} ({n} of {len(entries)} classes)" for what, n in counts.items())
 
 
 def _means(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.evaluator.metrics import study_figures
 from services.evaluator.metrics.assessment import Metric
+from services.evaluator.metrics.floors import FloorPlan, small_floor_cautions
 from services.evaluator.metrics.scopes import (
     Sides,
     class_selections,
@@ -14,7 +15,7 @@ from services.evaluator.metrics.scopes import (
     mix_cautions,
     take_floor,
 )
-from services.evaluator.metrics.selection import Caution, FloorPlan, Selection, SplitChoice
+from services.evaluator.metrics.selection import Caution, Selection, SplitChoice
 from services.evaluator.metrics.standardisation import left_out_cautions, standardise_sides
 from shared.progress import Progress
 
@@ -59,8 +60,10 @@ class Scoring:
 
     def measure_all(
         self, selection: Selection, sides: Sides, study: StudyPart | None
-    ) -> tuple[dict[str, Any], FloorPlan | None, list[Caution]]:
-        """The table over all images with `by_class` in it, the plan of its floor, and what to be careful about.
+    ) -> tuple[dict[str, Any], list[FloorPlan | None], list[Caution]]:
+        """The table over all images with `by_class` in it, the plans of all floors, and what to be careful about.
+
+        The plan of the table over all images is the first.
 
         Args:
             selection: the images.
@@ -70,6 +73,7 @@ class Scoring:
         classes, left_out = class_selections(selection)
         table, plan = self._measure(selection, sides, self.metrics)
         cautions = [*mix_cautions(selection), *left_out] if classes or left_out else []
+        plans = [plan]
         table["by_class"] = []
         for cut in classes:
             name = str(cut.tumour_class)
@@ -81,16 +85,17 @@ class Scoring:
                     study.network, study.sides and study.sides.of_class(selection, name), study.command
                 )
                 of_class["study"] = self._measure_study(sides.of_class(selection, name), cut_study, class_plan)
+            plans.append(class_plan)
             table["by_class"].append(of_class)
         if study is not None and classes:
             # The study has figures of single classes and their means, none of all classes pooled.
             table["study"] = study_figures.mean_over_classes([entry["study"] for entry in table["by_class"]])
         elif study is not None:
             table["study"] = self._measure_study(sides, study, plan)
-        left = {
-            entry["class"] or "all images": entry.get("features_left_out", []) for entry in [table, *table["by_class"]]
-        }
-        return table, plan, [*cautions, *left_out_cautions(left)]
+        shown = {entry["class"] or "all images": entry for entry in [table, *table["by_class"]]}
+        floors = {name: (of, entry["n_synthetic"]) for (name, entry), of in zip(shown.items(), plans, strict=True)}
+        left = {name: entry.get("features_left_out", []) for name, entry in shown.items()}
+        return table, plans, [*cautions, *small_floor_cautions(floors), *left_out_cautions(left)]
 
     def _measure(
         self, selection: Selection, sides: Sides, metrics: list[Metric] | None

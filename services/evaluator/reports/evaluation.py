@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.evaluator.metrics.selection import Caution
@@ -27,21 +27,29 @@ COLUMNS = (
 """Columns of table.csv; `low` and `high` end the 95 % interval, `real_...` is the same score of real images."""
 
 
-def feature_cautions(feature_space: str, n_features: int, sizes: Sequence[int], *, verified: bool) -> list[Caution]:
+def feature_cautions(
+    feature_space: str,
+    n_features: int,
+    sizes: Sequence[int],
+    class_sizes: Mapping[str, Sequence[int]] | None = None,
+    *,
+    verified: bool,
+) -> list[Caution]:
     """What the feature space does to the scores.
 
     Args:
         feature_space: "inception", "classifier" or "radiomics".
         n_features: features per image.
         sizes: numbers of images on the two sides.
+        class_sizes: the same of each class that has scores of its own; None: there are no such scores.
         verified: whether the weights are the published ones.
     """
     found = []
-    if min(sizes) <= n_features:
+    if few := _say_few(n_features, sizes, class_sizes or {}):
         sentence = (
-            f"{min(sizes)} images are not more than the {n_features} features: the covariance is rank-deficient and "
-            "the Fréchet distance biased upwards. Compare it only at this n, and with the floor. Its extrapolation to "
-            "infinite n assumes more images than features, and is a rough estimate here."
+            f"{few} not more than the {n_features} features: the covariance is rank-deficient and the Fréchet distance "
+            "biased upwards. Compare it only at this n, and with the floor. Its extrapolation to infinite n assumes "
+            "more images than features, and is a rough estimate here."
         )
         found.append(Caution("fewer_images_than_features", sentence))
     if feature_space == "inception":
@@ -66,6 +74,16 @@ def feature_cautions(feature_space: str, n_features: int, sizes: Sequence[int], 
         sentence = "UNVERIFIED WEIGHTS: their hash is not the published one. These scores are for tests only."
         found.append(Caution("unverified_weights", sentence))
     return found
+
+
+def _say_few(n_features: int, sizes: Sequence[int], class_sizes: Mapping[str, Sequence[int]]) -> str:
+    """Which images are not more than the features, as the beginning of a sentence; empty where none are."""
+    smallest = {name: min(of_class) for name, of_class in class_sizes.items()}
+    if min(sizes) <= n_features:
+        fewest = f", and in single classes as few as {min(smallest.values())}," if smallest else ""
+        return f"{min(sizes)} images{fewest} are"
+    few = [f"{n} of {name}" for name, n in smallest.items() if n <= n_features]
+    return f"All images together are enough, but those of single classes ({', '.join(few)}) are" if few else ""
 
 
 def render_csv(report: dict[str, Any]) -> bytes:

@@ -131,7 +131,8 @@ def _floor_sentence(report: dict[str, Any]) -> str:
     if floor is None:
         return "No distance of real from real is given: there are too few real images."
     sizes = " and ".join(str(n) for n in floor["n"])
+    beside = " The floor of each class stands beside its scores." if report.get("by_class") else ""
     return (
-        '"Real images" is the same score of real against real, what a perfect generator would reach: '
-        f"{html.escape(floor['what'])} (n = {sizes})."
+        '"Real images" is the same score of real against real, what a perfect generator would reach at the '
+        f"floor's own n: {html.escape(floor['what'])} (n = {sizes}).{beside}"
     )

@@ -121,7 +121,7 @@ def test_the_same_request_gives_the_same_report(
 def test_usefulness_trains_on_both_kinds_with_three_seeds(
     client: httpx.Client, jobs: JobStore, artifacts: ArtifactStore, objects: ObjectStore, sets: dict[str, str]
 ) -> None:
-    job = start(client, {**sets, "checks": ["usefulness"], "updates": 3})
+    job = start(client, {**sets, "checks": ["usefulness"], "updates": 5})
     assert len(jobs.queued_shards(job["id"])) == 6
     done = work(jobs, job)
     assert done["status"] == "succeeded", done["error"]

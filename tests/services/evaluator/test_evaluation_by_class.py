@@ -45,7 +45,7 @@ def images(n: int, seed: int, side: int = 32) -> NDArray[np.uint8]:
 def sets(artifacts: ArtifactStore, objects: ObjectStore) -> Json:
     real = {
         "Training/glioma": images(24, 1),
-        "Testing/glioma": images(8, 2),
+        "Testing/glioma": images(20, 2),
         "Training/notumor": images(22, 3),
         "Testing/notumor": images(7, 4),
         "Training/pituitary": images(9, 5),
@@ -89,13 +89,18 @@ def test_each_class_has_scores_of_its_own(
     assert len(report["metrics"]) == 8
     assert [entry["class"] for entry in report["by_class"]] == ["glioma", "notumor"]
     glioma, notumor = report["by_class"]
-    assert (glioma["n_synthetic"], glioma["n_real"], glioma["n_other_real"]) == (21, 24, 8)
-    assert glioma["floor"] == {"what": "real Testing against real Training", "n": [8, 24]}
+    assert (glioma["n_synthetic"], glioma["n_real"], glioma["n_other_real"]) == (21, 24, 20)
+    # Of all classes together, the splits differ in their mix; of notumor there are too few Testing images.
+    assert glioma["floor"] == {"what": "real Testing against real Training", "n": [20, 24]}
+    assert report["floor"] == {"what": "one half of the real images against the other", "n": [27, 28]}
+    assert notumor["floor"] == {"what": "one half of the real images against the other", "n": [11, 11]}
     # Seven images are enough for their fifth neighbour, not for an extrapolation.
     assert [entry["metric"] for entry in notumor["metrics"]] == [
         "fid", "kid", "is", "precision", "recall", "density", "coverage",
     ]  # fmt: skip
-    assert {"class_left_out", "class_mix_differs", "numbers_differ"} <= set(report["warning_codes"])
+    expected = {"class_left_out", "class_mix_differs", "numbers_differ", "fewer_images_than_features"}
+    assert expected <= set(report["warning_codes"])
+    assert not {"floor_of_fewer_images", "known_leakage_in_floor"} & set(report["warning_codes"])
     assert len(report["warning_codes"]) == len(report["warnings"])
     # A class by itself gives what its row of the whole report says.
     alone = report_of(artifacts, run_job(client, jobs, {**sets, **classifier, "class": "glioma"}))
@@ -107,6 +112,30 @@ def test_each_class_has_scores_of_its_own(
     assert len(rows) == 8 + 8 + 7
     page = objects.get_blob(report["objects"]["report.html"]).decode()
     assert all(f"<h2>Scores: {name}</h2>" in page for name in ("all classes together", "glioma", "notumor"))
+
+
+def test_what_limits_the_floor_and_the_scores_of_single_classes_is_said(
+    client: httpx.Client, jobs: JobStore, artifacts: ArtifactStore, objects: ObjectStore, classifier: Json
+) -> None:
+    pair = ("glioma", "notumor")
+    real = {f"{split}/{name}": images(n, n) for name in pair for split, n in (("Training", 70), ("Testing", 20))}
+    request = {
+        "synthetic": store_set(artifacts, objects, "synthetic", {name: images(70, 1) for name in pair}),
+        "real": store_set(artifacts, objects, "preprocessed", real, leakage={"kept": 7}),
+        "metrics": ["kid"],
+        **classifier,
+    }
+    report = report_of(artifacts, run_job(client, jobs, request))
+    said = dict(zip(report["warning_codes"], report["warnings"], strict=True))
+    # 140 images of both classes are more than the 128 features of the classifier, the 70 of either are not.
+    assert report["features"]["n_features"] == 128
+    assert "(70 of glioma, 70 of notumor)" in said["fewer_images_than_features"]
+    floors = "40 against 140 (all images), 20 against 70 (glioma), 20 against 70 (notumor)"
+    assert floors in said["floor_of_fewer_images"]
+    assert said["known_leakage_in_floor"].startswith("7 Testing images of the real set occur in its Training images")
+    halved = report_of(artifacts, run_job(client, jobs, {**request, "split": "all"}))
+    assert halved["floor"]["what"] == "one half of the real images against the other"
+    assert "known_leakage_in_floor" not in halved["warning_codes"]
 
 
 def test_study_mode_adds_its_figures_and_says_what_is_missing(
@@ -191,7 +220,7 @@ def test_the_studys_distance_after_installing_its_network(
     assert "Keras" in entries[1]["network"]
     assert entries[2]["available"]
     assert entries[2]["interval"]["low"] < entries[2]["value"] < entries[2]["interval"]["high"]
-    assert entries[2]["real"]["n"] == [3, 4]
+    assert entries[2]["real"]["n"] == [2, 2]
 
 
 @pytest.mark.parametrize(

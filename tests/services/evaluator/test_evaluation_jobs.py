@@ -143,7 +143,7 @@ def test_classifier_features_work_without_library_weights(
     assert report["features"]["model"] == classifier.id
     assert report["size_px"] == [32, 32]
     assert [entry["metric"] for entry in report["metrics"]] == ["fid", "kid", "is"]
-    assert report["metrics"][0]["real"]["what"] == "real Testing against real Training"
+    assert report["metrics"][0]["real"]["what"] == "one half of the real images against the other"
     assert any("5 of 15 images were resized" in warning for warning in report["warnings"])
     files = {name: objects.get_blob(sha256) for name, sha256 in manifest["objects"].items()}
     assert files.keys() == {"chart.png", "embedding.png", "table.csv", "report.html"}
@@ -163,7 +163,7 @@ def test_a_classifier_that_has_seen_the_real_images_is_named_and_the_floor_made_
         return store_set(artifacts, objects, kind, groups, parents)
 
     raw = store("raw", {"Training/glioma": blobs(2, 9)}, [])
-    real = store("preprocessed", {"Training/glioma": blobs(6, 1), "Testing/glioma": blobs(21, 2)}, [raw])
+    real = store("preprocessed", {"Training/glioma": blobs(20, 1), "Testing/glioma": blobs(21, 2)}, [raw])
     sets = {"synthetic": store("synthetic", {"glioma": blobs(5, 4)}, []), "real": real}
     twin = store("preprocessed", {"Training/glioma": blobs(3, 5)}, [raw])
     parent = {"the set": real, "its upload": raw, "a twin of it": twin, "another set": sets["synthetic"]}[trained_on]
@@ -173,7 +173,7 @@ def test_a_classifier_that_has_seen_the_real_images_is_named_and_the_floor_made_
     report, page = manifest["report"], objects.get_blob(manifest["objects"]["report.html"]).decode()
     seen = trained_on != "another set"
     what = "one half of the real Testing images against the other" if seen else "real Testing against real Training"
-    sizes = [10, 11] if seen else [6, 21]
+    sizes = [10, 11] if seen else [20, 21]
     assert report["metrics"][0]["real"]["what"] == report["floor"]["what"] == what
     assert sorted(report["metrics"][0]["real"]["n"]) == sorted(report["floor"]["n"]) == sizes
     assert what in page

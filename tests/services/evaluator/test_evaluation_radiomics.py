@@ -96,7 +96,7 @@ def test_the_report_names_the_library_and_the_second_one_computes_nothing(
     metrics = [entry["metric"] for entry in first["metrics"]]
     assert metrics == ["fid", "kid", "precision", "recall", "density", "coverage"]
     assert first["metrics"][0]["label"] == "Fréchet radiomics distance (FRD)"
-    assert first["metrics"][0]["real"]["what"] == "real Testing against real Training"
+    assert first["metrics"][0]["real"]["what"] == "one half of the real images against the other"
     assert {"features_of_radiomics", "fewer_images_than_features"} <= set(first["warning_codes"])
     page = objects.get_blob(first["objects"]["report.html"]).decode()
     assert "library and settings (flash-radiomics 1.0.0)" in page

@@ -69,6 +69,20 @@ def test_repeated_images_are_grouped() -> None:
     assert (repeats["n_images"], repeats["n_surplus"]) == (5, 3)
 
 
+def test_many_drawings_of_one_image_are_one_group() -> None:
+    rng = np.random.default_rng(0)
+    first, second, *others = draw_heads(22, 1, size_px=128)
+    drawings = [np.clip(image + rng.normal(0, 4, image.shape), 0, 255) for image in [first] * 40 + [second] * 15]
+    images = np.array([*drawings, *others]).astype(np.uint8)
+    order = rng.permutation(len(images))
+    reference = make_images(draw_heads(9, 2, size_px=128))
+    repeats = measure_diversity(make_images(images[order]), reference, None)["duplicates"]
+    wanted = [{f"image_{at}.png" for at in np.flatnonzero(order < 40)}]
+    wanted.append({f"image_{at}.png" for at in np.flatnonzero((order >= 40) & (order < 55))})
+    assert sorted(map(set, repeats["groups"]), key=len, reverse=True) == wanted
+    assert (repeats["n_images"], repeats["n_groups"], repeats["n_surplus"]) == (55, 2, 53)
+
+
 def test_constant_images_are_refused() -> None:
     with pytest.raises(ConstantImages):
         measure_diversity(make_images(np.full((3, 64, 64), 7, np.uint8)), make_images(draw_heads(9, 2)), None)

@@ -1,5 +1,7 @@
 import copy
+from collections import Counter
 
+import numpy as np
 import pytest
 
 from services.evaluator.audit.diversity import measure_diversity
@@ -71,6 +73,56 @@ def test_usefulness_is_a_problem_where_the_loss_is_beyond_chance() -> None:
     assert finding["severity"] == "fine"
     (finding,) = list_findings({}, {"synthetic": side, "real": None, "difference": None})
     assert finding["sentence"].endswith("66 % to 74 %).")
+
+
+def planes_of(n_axial: int, n: int, of_reference: float) -> dict:
+    """Diversity of a class whose synthetic images are axial or coronal."""
+    shares = {"axial": n_axial / n, "coronal": 1 - n_axial / n, "sagittal": 0.0}
+    numbers = {"axial": n_axial, "coronal": n - n_axial, "sagittal": 0}
+    reference = {"axial": of_reference, "coronal": 1 - of_reference, "sagittal": 0.0}
+    planes = {"synthetic": shares, "reference": reference, "n_synthetic": numbers, "accuracy": None}
+    return {"duplicates": {"n": n, "n_surplus": 0}, "planes": planes, "coverage": None}
+
+
+@pytest.mark.parametrize(
+    ("n_axial", "n", "of_reference", "severity"),
+    [
+        pytest.param(23, 600, 0.31, "problem", id="the study's pituitary"),
+        pytest.param(60, 600, 0.31, "notice", id="a third, of many"),
+        pytest.param(2, 20, 0.31, None, id="a third, of few: the interval goes to 30 %"),
+        pytest.param(0, 8, 0.31, None, id="none of eight: the interval goes to 32 %"),
+        pytest.param(0, 30, 0.31, "notice", id="none of thirty: the interval goes to 11 %"),
+        pytest.param(0, 60, 0.31, "problem", id="none of sixty: the interval goes to 6 %"),
+        pytest.param(0, 600, 0.09, None, id="a plane that the reference hardly has"),
+    ],
+)
+def test_a_plane_is_wanting_where_chance_does_not_explain_it(
+    n_axial: int, n: int, of_reference: float, severity: str | None
+) -> None:
+    found = list_findings({"pituitary": {"diversity": planes_of(n_axial, n, of_reference)}}, None)
+    assert [f["severity"] for f in found if "Axial" in f["sentence"]] == ([severity] if severity else [])
+
+
+def test_sets_drawn_as_the_reference_is_are_not_accused_of_a_plane() -> None:
+    # 500 sets of 20 images, of which 31 % are axial on average; bare shares would accuse one in eleven.
+    drawn = np.random.default_rng(0).binomial(20, 0.31, 500)
+    counts = Counter(int(n) for n in drawn)
+    accused = sum(
+        times
+        for n, times in counts.items()
+        if any("Axial" in f["sentence"] for f in list_findings({"glioma": {"diversity": planes_of(n, 20, 0.31)}}, None))
+    )
+    assert accused / 500 < 0.01
+
+
+@pytest.mark.parametrize(("n", "said"), [(49, False), (50, True)])
+def test_coverages_of_few_images_are_not_compared(n: int, said: bool) -> None:
+    coverage = {"synthetic_of_as_many": 0.4, "baseline": 0.6, "n_baseline": n, "k": 5}
+    diversity = {"duplicates": {"n": n, "n_surplus": 0}, "planes": None, "coverage": coverage}
+    found = list_findings({"glioma": {"diversity": diversity}}, None)
+    assert any("less varied" in f["sentence"] for f in found) is said
+    nearly = {**diversity, "coverage": {**coverage, "synthetic_of_as_many": 0.5}}
+    assert len(list_findings({"glioma": {"diversity": nearly}}, None)) == 1
 
 
 def test_words() -> None:

@@ -11,7 +11,14 @@ from services.evaluator.audit.effect_sizes import cliffs_delta, wilson_interval
 from services.evaluator.audit.enlargement import reduce_and_enlarge, stored_size
 from services.evaluator.audit.image_cues import measure_images, measure_jpeg_blocks
 from services.evaluator.audit.images import ConstantImages
-from services.evaluator.audit.left_right import edge_histograms, judge_orientation, mirror_histograms
+from services.evaluator.audit.left_right import (
+    AS_THE_REFERENCE,
+    DECISIVE_Z,
+    NEITHER_SIDE,
+    edge_histograms,
+    judge_orientation,
+    mirror_histograms,
+)
 from services.evaluator.audit.shortcuts import measure_shortcuts
 from services.evaluator.audit.spectra import find_cut_off, high_frequency_share, mean_spectrum, radial_power
 from services.evaluator.features.reading import read_gray
@@ -134,10 +141,27 @@ def test_mirrored_images_are_called_mirrored_and_the_answer_turns_with_the_image
     assert mirrored["reference"]["share_mirrored"] < 0.5 < mirrored["synthetic"]["low"]
 
 
+def test_a_set_that_leans_as_the_reference_does_is_not_said_to_lean_to_neither_side(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.evaluator.audit.left_right.ALIKE", 0.999)
+    # No difference is enough here, as where the reference leans too.
+    monkeypatch.setattr("services.evaluator.audit.left_right.DECISIVE_DIFFERENCE_Z", 1e6)
+    mirrored = np.ascontiguousarray(draw_heads(60, 2)[:, :, ::-1])
+    found = judge_orientation(mirrored, REFERENCE, None)
+    assert (found["mirrored"], found["synthetic"]["z"] >= DECISIVE_Z) == (None, True)
+    assert found["reason"] == AS_THE_REFERENCE
+    said = cue(measure_shortcuts(make_images(mirrored), make_images(REFERENCE), None), "orientation")
+    assert said["sentence"].startswith(f"{AS_THE_REFERENCE.rstrip('.')}: a rule that tells")
+    assert "neither side" not in said["sentence"]
+    assert said["severity"] == "fine"
+
+
 def test_a_set_of_both_orientations_and_a_tiny_one_are_not_called_either() -> None:
     fresh = draw_heads(60, 2)
     both = np.concatenate([fresh, fresh[:, :, ::-1]])
-    assert judge_orientation(both, REFERENCE, None)["mirrored"] is None
+    neither = judge_orientation(both, REFERENCE, None)
+    assert (neither["mirrored"], neither["reason"]) == (None, NEITHER_SIDE)
     assert "Fewer than 20" in judge_orientation(fresh[:5], REFERENCE, None)["reason"]
 
 

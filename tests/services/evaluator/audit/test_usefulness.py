@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from services.evaluator.audit.small_network import SHORTEST_CYCLE, train_network
 from services.evaluator.audit.usefulness import choose_as_many, shrink_images, summarise_usefulness, train_and_test
 from services.evaluator.metrics.samples import TooFewImages
 from shared.progress import Cancelled, NoProgress
@@ -39,6 +40,14 @@ def test_the_number_of_updates_does_not_depend_on_the_number_of_images() -> None
     for n_each in (3, 40):
         train_and_test(*draw_classes(n_each, 1), *draw_classes(2, 2), n_updates=3, progress=Counting())
     assert seen == [(1, 3), (2, 3), (3, 3)] * 2
+
+
+@pytest.mark.parametrize("n_updates", [1, 2, 4, 5, SHORTEST_CYCLE, SHORTEST_CYCLE + 1])
+def test_trainings_of_a_few_updates_end_with_finite_weights(n_updates: int) -> None:
+    losses: list[float] = []
+    network = train_network(*draw_classes(3, 1), 0, n_updates, lambda _, loss: losses.append(loss))
+    assert len(losses) == n_updates
+    assert all(np.isfinite(parameter.detach().numpy()).all() for parameter in network.parameters())
 
 
 def test_a_cancelled_training_ends_and_one_class_is_refused() -> None:

@@ -102,6 +102,18 @@ def test_every_figure_is_marked_and_stands_beside_the_right_one() -> None:
     assert "synthmri weights install keras-inception" in missing["why"]
 
 
+def test_the_mean_says_what_each_class_was_compared_with() -> None:
+    options: dict[str, Any] = {"seed": 0, "progress": NoProgress()}
+
+    def mean_of(*whats: str) -> Any:
+        floors = [Floor(images(20, 3), images(30, 4), what) for what in whats]
+        entries = [study_distance(images(20, 1), images(30, 2), floor, **options) for floor in floors]
+        return mean_over_classes([{"mark": "", "entries": [entry]} for entry in entries])["entries"][0]["real"]["what"]
+
+    assert mean_of("the splits", "the splits") == "the splits"
+    assert mean_of("the splits", "halves", "the splits") == "the splits (2 of 3 classes); halves (1 of 3 classes)"
+
+
 def test_the_mean_over_classes_is_the_studys_summary() -> None:
     options: dict[str, Any] = {"seed": 0, "progress": NoProgress()}
     studies = []

@@ -71,7 +71,11 @@ def test_the_page_says_what_the_floor_is() -> None:
     report = example_report()
     report["floor"] = {"what": "one half of the real Testing images against the other", "n": [150, 149]}
     page = render_html(report, b"").decode()
-    assert "reach: one half of the real Testing images against the other (n = 150 and 149)." in page
+    reached = "what a perfect generator would reach at the floor's own n"
+    assert f"{reached}: one half of the real Testing images against the other (n = 150 and 149)." in page
+    assert "floor of each class" not in page
+    report["by_class"] = [example_report()]
+    assert "The floor of each class stands beside its scores." in render_html(report, b"").decode()
     report["floor"] = None
     assert "too few real images" in render_html(report, b"").decode()
 
@@ -114,6 +118,13 @@ def test_cautions_of_the_feature_space() -> None:
     assert few[0].code == "fewer_images_than_features"
     assert "600 images are not more than the 2048 features" in few[0].sentence
     assert len(feature_cautions("classifier", 64, [600, 867], verified=True)) == 1
+    classes = {"glioma": [200, 300], "notumor": [600, 250], "pituitary": [300, 300]}
+    (single, _) = feature_cautions("classifier", 256, [1100, 850], classes, verified=True)
+    assert single.code == "fewer_images_than_features"
+    assert "single classes (200 of glioma, 250 of notumor) are not more than the 256 features" in single.sentence
+    (both, _) = feature_cautions("classifier", 1000, [1100, 850], classes, verified=True)
+    assert "850 images, and in single classes as few as 200, are not more than the 1000 features" in both.sentence
+    assert len(feature_cautions("classifier", 199, [1100, 850], classes, verified=True)) == 1
     radiomics = feature_cautions("radiomics", 77, [60, 867], verified=True)
     assert [caution.code for caution in radiomics] == ["fewer_images_than_features", "features_of_radiomics"]
     assert "UNVERIFIED" in feature_cautions("inception", 64, [600, 867], verified=False)[-1].sentence
