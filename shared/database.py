@@ -24,6 +24,14 @@ from shared.errors import DatabaseUnavailable, StorageFull
 from shared.settings import Settings, get_settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_NOTICE_SILENCE = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""libpq's settings, seconds and, the last, milliseconds: a failover that drops packets ends connections, idle ones and
+those that wait for an answer, after 25 s at most; the kernel alone goes on sending for a quarter of an hour."""
 
 
 class Base(DeclarativeBase):
@@ -112,7 +120,7 @@ def _make_engine(url: str) -> Engine:
     return create_engine(
         url,
         pool_pre_ping=True,
-        connect_args={"options": options, "connect_timeout": 3, "keepalives_idle": 10},
+        connect_args={"options": options, "connect_timeout": 3, **_NOTICE_SILENCE},
         pool_size=10,
         max_overflow=20,
         pool_timeout=5,

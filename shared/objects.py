@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from http import HTTPStatus
-from typing import BinaryIO
+from types import TracebackType
+from typing import BinaryIO, Self
 
 import urllib3
 from minio import Minio
@@ -25,6 +26,11 @@ _MISSING = ("NoSuchKey", "NoSuchBucket", "NoSuchObject", "ResourceNotFound")
 _FULL = ("XMinioStorageFull", "QuotaExceeded", "InsufficientStorage")
 _PART_SIZE_BYTES = 64 * 1024**2
 _PIECE_BYTES = 1024**2
+CONNECT_TIMEOUT_S = 2.0
+WRITE_TIMEOUT_S = 30.0
+"""A server may be silent for long while it makes a part of 64 MiB last, or lists many keys."""
+READ_TIMEOUT_S = 10.0
+PING_TIMEOUT_S = 3.0
 
 
 class ObjectStore:
@@ -32,25 +38,23 @@ class ObjectStore:
 
     Args:
         settings: endpoint, credentials and bucket.
+        write_timeout_s: how long the server may be silent in a write or a list, seconds.
+        read_timeout_s: the same in a read; so long a request that reads holds its thread.
+        ping_timeout_s: the same in `ping`.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        write_timeout_s: float = WRITE_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
+        ping_timeout_s: float = PING_TIMEOUT_S,
+    ) -> None:
         self.bucket = settings.s3_bucket
-        self._client = Minio(
-            settings.s3_endpoint,
-            access_key=settings.s3_access_key,
-            secret_key=settings.s3_secret_key,
-            secure=settings.s3_secure,
-            region="us-east-1",  # named, so that the SDK does not ask the server for it
-            http_client=urllib3.PoolManager(
-                maxsize=16,
-                timeout=urllib3.Timeout(connect=2.0, read=30.0),
-                # 500: rclone gives it to a writer whose folder another one is just making. What stays 500 is returned.
-                retries=urllib3.Retry(
-                    total=3, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504), raise_on_status=False
-                ),
-            ),
-        )
+        self._client = _make_client(settings, write_timeout_s)
+        self._reading = _make_client(settings, read_timeout_s)
+        self._pinging = _make_client(settings, ping_timeout_s)
 
     def put_blob(self, data: bytes) -> str:
         """Store `data` under its own hash and return the hash, 64 hexadecimal digits."""
@@ -94,7 +98,7 @@ class ObjectStore:
         digest = hashlib.sha256()
         held = b""
         with _translated(sha256):
-            response = self._client.get_object(self.bucket, blob_key(sha256))
+            response = self._reading.get_object(self.bucket, blob_key(sha256))
             try:
                 while piece := response.read(_PIECE_BYTES):
                     digest.update(piece)
@@ -116,7 +120,7 @@ class ObjectStore:
             ObjectNotFound: there is no such blob.
         """
         with _translated(sha256):
-            return int(self._client.stat_object(self.bucket, blob_key(sha256)).size or 0)
+            return int(self._reading.stat_object(self.bucket, blob_key(sha256)).size or 0)
 
     def has_blob(self, sha256: str) -> bool:
         """Whether a blob of this hash is stored."""
@@ -145,7 +149,7 @@ class ObjectStore:
             ObjectNotFound: there is nothing under this key.
         """
         with _translated(key):
-            response = self._client.get_object(self.bucket, key)
+            response = self._reading.get_object(self.bucket, key)
             try:
                 data = response.read()
             finally:
@@ -179,7 +183,7 @@ class ObjectStore:
             ObjectNotFound: there is nothing under this key.
         """
         with _translated(key):
-            written = self._client.stat_object(self.bucket, key).last_modified
+            written = self._reading.stat_object(self.bucket, key).last_modified
         return (datetime.now(UTC) - written).total_seconds() if written is not None else 0.0
 
     def ensure_bucket(self) -> None:
@@ -198,7 +202,47 @@ class ObjectStore:
     def ping(self) -> None:
         """Return when the store answers, raise `StorageUnavailable` otherwise."""
         with _translated(self.bucket):
-            self._client.bucket_exists(self.bucket)
+            self._pinging.bucket_exists(self.bucket)
+
+
+class _Retry(urllib3.Retry):
+    """Tries again where the server failed at once: no connection, one that broke, an answer of 500 and above.
+
+    A server that was silent until the time was up is not asked again: four times the wait would hold a thread of the
+    gateway for minutes. `read=0` would say so too, but of broken connections as well, which a restart of the server
+    leaves in the pool.
+    """
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: urllib3.BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: urllib3.connectionpool.ConnectionPool | None = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> Self:
+        """What may still be tried after this failure."""
+        if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+            raise error
+        return super().increment(method, url, response, error, _pool, _stacktrace)
+
+
+def _make_client(settings: Settings, silence_s: float) -> Minio:
+    """A client that gives a server up once it has been silent for `silence_s` seconds; it connects at its first use."""
+    return Minio(
+        settings.s3_endpoint,
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key,
+        secure=settings.s3_secure,
+        region="us-east-1",  # named, so that the SDK does not ask the server for it
+        http_client=urllib3.PoolManager(
+            maxsize=16,
+            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=silence_s),
+            # 500: rclone gives it to a writer whose folder another one is just making. What stays 500 is returned.
+            retries=_Retry(total=3, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504), raise_on_status=False),
+        ),
+    )
 
 
 def blob_key(sha256: str) -> str:

@@ -53,6 +53,12 @@ class Settings(BaseSettings):
 
     lease_s: float = Field(30.0, description="How long a worker's claim lasts without a heartbeat, seconds.")
     heartbeat_s: float = Field(5.0, description="How often a worker renews its claim, seconds.")
+    stall_s: float = Field(
+        1800.0,
+        ge=0,
+        description="How long the work of a shard may show no sign of progress before its worker ends itself as hung, "
+        "seconds, longer than any phase that reports none; 0 means for ever.",
+    )
     sweep_s: float = Field(2.0, description="How often the sweeper looks for lost claims and unsent messages, seconds.")
     max_attempts: int = Field(3, description="Claims without lasting progress after which a job fails as poisoned.")
     torch_threads: int | None = Field(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -55,18 +56,24 @@ def load_network(config: dict[str, Any], weights: bytes) -> TrainedNetwork:
     return TrainedNetwork(network, network_config)
 
 
-def predict(trained: TrainedNetwork, images_u8: NDArray[np.uint8], batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
+def predict(
+    trained: TrainedNetwork,
+    images_u8: NDArray[np.uint8],
+    batch_size: int = BATCH_SIZE,
+    check: Callable[[], None] | None = None,
+) -> NDArray[np.float32]:
     """The probability of each class of `CLASS_ORDER`.
 
     Args:
         trained: the classifier.
         images_u8: (N, H, W) uint8 in 0..255, any size.
         batch_size: how many images the network sees at once.
+        check: called before each batch; what it raises ends the work.
 
     Returns:
         (N, 4) float32; each row sums to 1.
     """
-    return _in_batches(trained.network, trained.config, images_u8, batch_size)
+    return _in_batches(trained.network, trained.config, images_u8, batch_size, check)
 
 
 def extract_features(trained: TrainedNetwork, images_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -120,10 +127,16 @@ def fit_size(image_u8: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
 
 
 def _in_batches(
-    network: Network, config: NetworkConfig, images_u8: NDArray[np.uint8], batch_size: int
+    network: Network,
+    config: NetworkConfig,
+    images_u8: NDArray[np.uint8],
+    batch_size: int,
+    check: Callable[[], None] | None = None,
 ) -> NDArray[np.float32]:
     parts = []
     for start in range(0, len(images_u8), batch_size):
+        if check is not None:
+            check()
         chunk = np.stack([fit_size(image, config.size_px) for image in images_u8[start : start + batch_size]])
         n = len(chunk)
         padded = np.concatenate([chunk, np.repeat(chunk[-1:], batch_size - n, axis=0)])

@@ -134,7 +134,7 @@ def run_shard(job_id: str, number: int, *, work: Work | None = None, finish: Fin
     with log_context(job_id=job_id, shard=number, request_id=claim.request_id):
         log.info("shard_started", kind=claim.kind, attempt=claim.attempt)
         started_s = time.monotonic()
-        with JobProgress(claims, claim, settings.heartbeat_s) as progress:
+        with JobProgress(claims, claim, settings.heartbeat_s, settings.stall_s) as progress:
             outcome, following = _attempt(claims, claim, progress, work, finish)
         log.info("shard_ended", outcome=outcome, seconds=round(time.monotonic() - started_s, 3))
     _send(claim.kind, job_id, following[1:])

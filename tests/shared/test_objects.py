@@ -2,6 +2,10 @@
 
 import hashlib
 import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -84,3 +88,70 @@ def test_writers_that_make_one_folder_at_once_all_succeed(objects: ObjectStore) 
             keys = [f"features/{folder}/new/{k}" for k in range(8)]
             list(pool.map(lambda key: objects.put(key, key.encode()), keys))
     assert all(objects.get(key) == key.encode() for key in keys)
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    """A socket that accepts connections; nobody answers on them."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def point_at(server: socket.socket) -> Settings:
+    return Settings(environment="development", s3_endpoint=f"127.0.0.1:{server.getsockname()[1]}")
+
+
+def count_connections(server: socket.socket) -> int:
+    """How many connections were made since the last count; they are closed."""
+    server.setblocking(False)
+    count = 0
+    while True:
+        try:
+            server.accept()[0].close()
+        except BlockingIOError:
+            return count
+        count += 1
+
+
+def test_a_silent_server_is_asked_once(listening: socket.socket) -> None:
+    store = ObjectStore(point_at(listening), write_timeout_s=0.2, read_timeout_s=0.2, ping_timeout_s=0.2)
+    calls = (
+        store.ping,
+        lambda: store.get("a"),
+        lambda: store.get_blob("0" * 64),
+        lambda: store.blob_size("0" * 64),
+        lambda: next(store.stream_blob("0" * 64)),
+        lambda: store.put("a", b"1"),
+        lambda: store.delete("a"),
+    )
+    for call in calls:
+        with pytest.raises(StorageUnavailable, match="does not answer"):
+            call()
+        assert count_connections(listening) == 1
+
+
+def test_a_ping_waits_less_than_a_read_and_a_read_less_than_a_write(listening: socket.socket) -> None:
+    store = ObjectStore(point_at(listening), write_timeout_s=60.0, read_timeout_s=60.0, ping_timeout_s=0.2)
+    started = time.monotonic()
+    with pytest.raises(StorageUnavailable):
+        store.ping()
+    assert time.monotonic() - started < 10
+    store = ObjectStore(point_at(listening), write_timeout_s=60.0, read_timeout_s=0.2)
+    with pytest.raises(StorageUnavailable):
+        store.get("a")
+    assert time.monotonic() - started < 20
+
+
+def test_a_connection_that_breaks_is_tried_again(listening: socket.socket) -> None:
+    """A server that was started anew leaves broken connections in the pool."""
+
+    def break_and_answer() -> None:
+        for answer in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"):
+            with listening.accept()[0] as connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+    server = threading.Thread(target=break_and_answer, daemon=True)
+    server.start()
+    ObjectStore(point_at(listening)).ping()
+    server.join(timeout=10)

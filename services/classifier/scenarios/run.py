@@ -117,7 +117,7 @@ def run_phases(
         )
     started = time.monotonic()
     trained = TrainedNetwork(network, network_config)
-    predicted = predict(trained, test.images_u8).argmax(axis=1)
+    predicted = predict(trained, test.images_u8, check=progress.raise_if_cancelled).argmax(axis=1)
     confusion = confusion_matrix(test.class_index, predicted.astype(np.int64))
     return Outcome(trained, confusion, histories, time.monotonic() - started)
 

@@ -1,7 +1,7 @@
 """The course of a training, as the JSON that is shown while it runs and kept in the model card; no torch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,7 +24,8 @@ class Measurement:
 
     Args:
         images_per_s: images seen per second of updates until then.
-        validation_loss: mean squared error of the weights on the images held out; None where there are none.
+        validation_loss: mean squared error of the weights on the images held out; None where there are none. It is NaN
+            or infinite where the arithmetic overflowed, which says nothing of the weights and ends no training.
         average_validation_loss: the same of the weights' moving average; None where there is none.
     """
 
@@ -60,7 +61,8 @@ def write_curves(
     """The curves of a training on `n_images`, as columns.
 
     `loss` is the mean squared error of each epoch, comparable between presets of the same prediction; `weighted_loss`
-    is what the training lowers. `learning_rate` is that of an epoch's last update.
+    is what the training lowers. `learning_rate` is that of an epoch's last update. A validation loss that is no number
+    is None, since JSON has no NaN and no infinity.
     """
     plain = mean_per_epoch([loss.plain for loss in losses], n_images, preset.batch_size)
     weighted = mean_per_epoch([loss.weighted for loss in losses], n_images, preset.batch_size)
@@ -71,13 +73,30 @@ def write_curves(
         "loss": plain,
         "weighted_loss": weighted,
         "learning_rate": [preset.learning_rate_at(epoch * per_epoch - 1, n_updates) for epoch in epochs],
-        "measurements": [asdict(measurement) for measurement in measurements],
+        "measurements": [_write_measurement(measurement) for measurement in measurements],
     }
 
 
+def is_lowest(loss: float, earlier: Iterable[float | None]) -> bool:
+    """Whether `loss` is a number and below all numbers that were measured `earlier`."""
+    return math.isfinite(loss) and all(loss < _comparable(other) for other in earlier if other is not None)
+
+
 def stopped_improving(measurements: Sequence[Measurement], patience: int | None) -> bool:
-    """Whether the last `patience` validations were all without a lower loss of the weights that sample."""
-    losses = [loss for measurement in measurements if (loss := measurement.sampling_loss) is not None]
-    if patience is None or not losses:
+    """Whether the last `patience` validations were all without a lower loss of the weights that sample.
+
+    One whose loss is no number is without; before the first number there is nothing to be lower than.
+    """
+    losses = [_comparable(loss) for measurement in measurements if (loss := measurement.sampling_loss) is not None]
+    if patience is None or min(losses, default=math.inf) == math.inf:
         return False
     return len(losses) - 1 - int(np.argmin(losses)) >= patience
+
+
+def _comparable(loss: float) -> float:
+    return loss if math.isfinite(loss) else math.inf
+
+
+def _write_measurement(measurement: Measurement) -> dict[str, float | None]:
+    numbers = asdict(measurement)
+    return {name: number if number is None or math.isfinite(number) else None for name, number in numbers.items()}

@@ -18,7 +18,14 @@ from services.generator.images import check_images
 from services.generator.models.network import choose_device
 from services.generator.models.preset import Preset
 from services.generator.training.batches import Batch, Batches
-from services.generator.training.curves import Losses, Measurement, count_images, stopped_improving, write_curves
+from services.generator.training.curves import (
+    Losses,
+    Measurement,
+    count_images,
+    is_lowest,
+    stopped_improving,
+    write_curves,
+)
 from services.generator.training.data import TrainingData
 from services.generator.training.learner import Learner
 from services.generator.training.resume import (
@@ -242,7 +249,7 @@ class _Run:
         measurement = Measurement(epoch, images_per_s, losses[RAW], losses.get(AVERAGE))
         before = [(m.validation_loss, m.average_validation_loss) for m in self._measurements]
         for number, kind in enumerate((RAW, AVERAGE)):
-            if kind in sets and all(losses[kind] < loss for pair in before if (loss := pair[number]) is not None):
+            if kind in sets and is_lowest(losses[kind], (pair[number] for pair in before)):
                 self._best[BEST + kind] = {name: t.to("cpu", copy=True) for name, t in sets[kind].items()}
         self._progress.note(validation_loss=round(losses.get(AVERAGE, losses[RAW]), 6))
         return measurement

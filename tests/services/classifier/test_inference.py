@@ -122,3 +122,9 @@ def test_more_than_eight_bits_are_seen_as_classify_sees_them(ending: str, kind: 
     recipe = {**UNPREPARED, "size_px": 32}
     assert np.array_equal(fit_size(decode_gray(data), 32), prepare_image(data, recipe))
     assert decode_gray(data).max() == 255
+
+
+def test_a_long_prediction_shows_that_it_goes_on(trained: TrainedNetwork, shapes: Shapes) -> None:
+    calls: list[None] = []
+    predict(trained, shapes[0][:9], batch_size=4, check=lambda: calls.append(None))
+    assert len(calls) == 3

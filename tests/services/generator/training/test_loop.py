@@ -311,6 +311,21 @@ def test_weights_that_diverge_in_the_last_update_are_no_model() -> None:
         train(MICRO.model_copy(update={"learning_rate": float("inf"), "epochs": 1, "batch_size": 16}))
 
 
+def test_a_validation_that_is_no_number_fails_no_training_and_is_not_the_best() -> None:
+    """One update of an enormous step: the weights stay finite, what the network makes of images does not."""
+    preset = FULL.replace({"epochs": 1, "batch_size": 16, "sample_every": None, "warmup_updates": 0})
+    progress, files = Recorder(), {}
+    model = train(
+        preset.model_copy(update={"learning_rate": 1e30}), data=SPLIT, progress=progress, publish=files.__setitem__
+    )
+    assert model.chosen == "average"
+    assert set(model.weights) == {"raw", "average"}
+    assert not np.isfinite(progress.notes[-1]["validation_loss"])
+    assert [each["validation_loss"] for each in model.curves["measurements"]] == [None]
+    json.dumps(model.curves, allow_nan=False)
+    assert json.loads(files["curves.json"])["measurements"] == model.curves["measurements"]
+
+
 def test_a_clipped_gradient_bounds_the_update() -> None:
     """Adam's first step is the same for any scale of the gradient, so the clip shows in its moments."""
     saved: list[bytes] = []
