@@ -80,7 +80,7 @@ def test_a_node_without_the_platform_trains_and_draws_the_same(
     assert (card["class"], card["parents"], card["seed"]) == ("glioma", [prepared], trained_here["seed"])
     known = ("n_images", "epochs", "updates", "final_loss", "precision", "training_planes", "n_held_out", "warnings")
     assert {name: card["card"][name] for name in known} == {name: trained_here["card"][name] for name in known}
-    job = client.wait(client.calibrate(imported, n=4, settings=[{"sampler": "dpm++", "steps": 2}])["id"])
+    job = client.wait(client.calibrate(imported, n=32, settings=[{"sampler": "dpm++", "steps": 2}])["id"])
     assert job["status"] == "succeeded", job["error"]
     drawing = SamplingWishes(seed=5, steps=4, precision="float32")
     weights = (tmp_path / "weights.safetensors").read_bytes()
