@@ -180,7 +180,7 @@ def find_crossing_patients(copies: Copies, among: Collection[str] | None = None)
         copies: the groups.
         among: only images of these names count, on both sides; None takes all.
     """
-    patients = _find_patients(copies)
+    patients = find_patients(copies)
     counting = [image for image in copies.images if among is None or image.name in among]
     training: set[str] = set()
     testing: set[str] = set()
@@ -190,8 +190,8 @@ def find_crossing_patients(copies: Copies, among: Collection[str] | None = None)
     return {name: crossing for name, crossing in found.items() if crossing}
 
 
-def _find_patients(copies: Copies) -> dict[str, frozenset[str]]:
-    """By name, the patients of each image and of all its copies."""
+def find_patients(copies: Copies) -> dict[str, frozenset[str]]:
+    """By name, the patients that people gave to each image and to all its copies, kept or not."""
     named: dict[int, set[str]] = defaultdict(set)
     for number, image in zip(copies.group, copies.images, strict=True):
         if image.patient:

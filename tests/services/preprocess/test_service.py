@@ -420,6 +420,8 @@ def test_a_patient_named_at_a_dropped_copy_counts_as_leakage(client, jobs, artif
     correct_images(database, artifacts.get(raw, "team"), corrections, by="key")
     careless, _ = run(client, jobs, artifacts, image_set=raw, recipe={"groups": "keep"})
     assert (careless["leakage"]["groups"], careless["leakage"]["kept"]) == (1, 1)
+    groups = {image["source"][-5:]: image["group"] for image in careless["images"]}
+    assert groups == {f"{order[0]}.png": "p1", "c.png": "p1", "d.png": None}
     rigorous, _ = run(client, jobs, artifacts, image_set=raw)
     assert [image["source"][-5:] for image in rigorous["images"]] == [f"{order[0]}.png", "d.png"]
     assert (rigorous["leakage"]["groups"], rigorous["leakage"]["kept"]) == (0, 0)
