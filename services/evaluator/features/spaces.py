@@ -54,7 +54,10 @@ def has_seen(artifacts: ArtifactStore, model_id: str | None, real: Artifact) -> 
     """
     if model_id is None:
         return False
-    parents = artifacts.manifest(artifacts.get(model_id, real.owner, "model"))["parents"]
+    manifest = artifacts.manifest(artifacts.get(model_id, real.owner, "model"))
+    asked = manifest.get("request") or {}
+    only_tested_on = {asked.get("test")} - {asked.get("real")}  # a parent as well
+    parents = [parent for parent in manifest["parents"] if parent not in only_tested_on]
     trained_on = find_real_sets(artifacts, parents, real.owner)
     return not trained_on.isdisjoint(find_real_sets(artifacts, [real.id], real.owner))
 

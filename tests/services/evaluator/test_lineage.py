@@ -27,6 +27,15 @@ def test_sets_without_some_images_lead_back_to_the_upload(artifacts: ArtifactSto
     assert not has_seen(artifacts, classifier.id, keep(artifacts, "image_set", "preprocessed", "set-gone"))
 
 
+def test_a_classifier_has_not_seen_the_set_that_it_was_only_tested_on(artifacts: ArtifactStore) -> None:
+    trained_on, tested_on = (keep(artifacts, "image_set", "preprocessed") for _ in range(2))
+    draft = DraftArtifact("model", "classifier", "c", {}, parents=[trained_on.id, tested_on.id])
+    request = {"real": trained_on.id, "synthetic": [], "test": tested_on.id}
+    classifier = artifacts.create(draft, owner=OWNER, request=request)
+    assert has_seen(artifacts, classifier.id, trained_on)
+    assert not has_seen(artifacts, classifier.id, tested_on)
+
+
 def test_synthetic_sets_without_some_images_lead_back_to_their_model(artifacts: ArtifactStore) -> None:
     first = keep(artifacts, "model", "diffusion")
     real = keep(artifacts, "image_set", "preprocessed")
