@@ -155,3 +155,4 @@ def test_a_connection_that_breaks_is_tried_again(listening: socket.socket) -> No
     server.start()
     ObjectStore(point_at(listening)).ping()
     server.join(timeout=10)
+    assert not server.is_alive(), "the second connection was not made"

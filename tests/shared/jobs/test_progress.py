@@ -18,7 +18,8 @@ from tests.support.workers import wait_for, worker
 
 pytestmark = pytest.mark.services
 
-STALL_S = 1.5
+STALL_S = 4.0
+"""Longer than a busy machine lets a thread wait, shorter than the work that moves."""
 
 
 def begin(database: Database, jobs: JobStore) -> tuple[str, JobProgress]:
@@ -65,7 +66,7 @@ class TestStall:
         lines = (tmp_path / "a.log").read_text().splitlines()
         stalled = [json.loads(line) for line in lines if "job_stalled" in line]
         assert [(line["job_id"], line["shard"], line["level"]) for line in stalled] == [(job_id, 0, "error")]
-        assert STALL_S <= stalled[0]["seconds"] < STALL_S + 5
+        assert STALL_S <= stalled[0]["seconds"] < STALL_S + 20
         assert stalled[0]["at"][-1].endswith(" count")
         wait_for(lambda: recover_lost_shards(database, 3) == (1, 0))
         view = jobs.get(job_id, "team")
@@ -83,7 +84,7 @@ class TestStall:
     def test_slow_work_that_moves_and_a_worker_without_work_live_on(
         self, database: Database, artifacts: ArtifactStore, jobs: JobStore, tmp_path: Path
     ) -> None:
-        job_id = submit(Caller("team"), "preprocess", {}, shards=[{"n": 6, "step_s": 0.5}], total=6).job["id"]
+        job_id = submit(Caller("team"), "preprocess", {}, shards=[{"n": 14, "step_s": 0.5}], total=14).job["id"]
         with worker(tmp_path / "a.log") as process:
             wait_for(lambda: jobs.get(job_id, "team")["status"] == "succeeded", timeout_s=60.0)
             time.sleep(STALL_S + 1)
