@@ -23,7 +23,7 @@ from typing import Any, Final, Self
 from pydantic import TypeAdapter, ValidationError
 
 from deploy.offline.files import BUNDLE, CARD, WEIGHTS
-from services.generator.models.preset import MAX_SEED, SAMPLER_NAMES
+from services.generator.models.preset import MAX_EPOCHS, MAX_SEED, SAMPLER_NAMES
 from shared.errors import InvalidInput, SynthMRIError
 from shared.progress import Stopping
 from shared.texts import Reason
@@ -110,12 +110,13 @@ def _train(options: argparse.Namespace) -> None:
         return
     parcel = Parcel.from_bytes(options.parcel.read_bytes())
     if bundle.exists():
-        print(f"Going on from {bundle}; --within was decided when the training began.")
+        print(f"Going on from {bundle}" + ("; --within counted when the training began." if options.within else "."))
     with _Printer() as printer:
         card = train_offline(
             parcel,
             options.output,
             printer,
+            epochs=options.epochs,
             within_s=60 * options.within if options.within else None,
             compiled=options.compile,
             half=options.half,
@@ -199,8 +200,14 @@ def _read_options(arguments: list[str]) -> argparse.Namespace:
     train = commands.add_parser("train", help="train what a packed file holds, or go on with it")
     train.add_argument("parcel", type=Path, help="what `pack` wrote")
     train.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
-    train.add_argument(
+    length = train.add_mutually_exclusive_group()
+    length.add_argument(
         "--within", type=_at_least(0, float), metavar="MINUTES", help="as many epochs as this allows, by a trial"
+    )
+    length.add_argument(
+        "--epochs",
+        type=_at_least(1, most=MAX_EPOCHS),
+        help="in place of those packed; a training that was stopped takes others until its step size falls",
     )
     train.add_argument("--compile", action="store_true", help="run updates through torch.compile")
     train.add_argument("--half", action="store_true", help="write the weights in float16")

@@ -13,9 +13,9 @@ from deploy.offline.parcel import Parcel
 from services.generator.memory import held_memory
 from services.generator.models.checkpoints import write_weights
 from services.generator.models.network import choose_device
-from services.generator.models.preset import MAX_EPOCHS, Preset
+from services.generator.models.preset import MAX_EPOCHS
 from services.generator.training.loop import train_model
-from services.generator.training.resume import ResumeBundleMismatch
+from services.generator.training.resume import ResumeBundleMismatch, change_epochs, read_preset
 from shared.progress import Cancelled, NoProgress, Progress
 
 _WARM_UP: Final = 2
@@ -29,6 +29,7 @@ def train_offline(
     folder: Path,
     progress: Progress,
     *,
+    epochs: int | None = None,
     within_s: float | None = None,
     trial_s: float = 15.0,
     save_every_s: float = 60.0,
@@ -42,7 +43,9 @@ def train_offline(
         folder: made if missing. After the training `weights.safetensors` is what `synthmri import-model` takes; it
             holds its preset, as `config.json` does, and how it came about, as `card.json`. The bundle is gone then.
         progress: told of each update; its Cancelled and Stopping end the training after a last bundle.
-        within_s: seconds that decide the number of epochs, in place of the preset's, by a trial of `trial_s`.
+        epochs: in place of the preset's; of a training that was begun, while its step size has not begun to fall.
+        within_s: seconds that decide the number of epochs of a new training, in place of the preset's, by a trial of
+            `trial_s`.
         trial_s: seconds of that trial.
         save_every_s: least seconds between two bundles.
         compiled: whether updates run through torch.compile.
@@ -50,18 +53,22 @@ def train_offline(
 
     Raises:
         ResumeBundleMismatch: the bundle in `folder` belongs to another training.
+        EpochsDecided: that has come too far to end after `epochs`.
         TrainingDiverged, TrainingOutOfMemory, Cancelled, Stopping: see `train_model`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     bundle, config = folder / BUNDLE, folder / CONFIG
     if bundle.exists():
-        preset = Preset.model_validate_json(config.read_text())
+        preset = read_preset(bundle.read_bytes())
         if preset.override(epochs=parcel.preset.epochs) != parcel.preset:
             raise ResumeBundleMismatch(
                 f"{bundle} belongs to a training by another preset, {config}; train this parcel into another folder."
             )
+        if epochs is not None:
+            preset = preset.override(epochs=epochs)
+            write_whole(bundle, change_epochs(bundle.read_bytes(), epochs, len(parcel.data.images_u8)))
     else:
-        preset = parcel.preset
+        preset = parcel.preset.override(epochs=epochs)
         if within_s is not None:
             preset = preset.override(epochs=fit_epochs(parcel, within_s, trial_s, compiled=compiled))
     write_whole(config, preset.model_dump_json(indent=1).encode())

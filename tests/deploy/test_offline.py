@@ -29,7 +29,7 @@ from services.generator.sources import NotADiffusionModel
 from services.generator.train_jobs import TrainingWishes
 from services.generator.training.data import TrainingData
 from services.generator.training.loop import train_model
-from services.generator.training.resume import ResumeBundleMismatch
+from services.generator.training.resume import EpochsDecided, ResumeBundleMismatch
 from shared.client import SynthMRI
 from shared.progress import NoProgress, Stopping
 from shared.tumour import CLASS_ORDER, TumourClass
@@ -83,6 +83,38 @@ def test_a_training_that_is_cut_off_goes_on_to_the_same_bits(trained: Path, tmp_
     train_offline(PARCEL, tmp_path, NoProgress(), within_s=1000)  # Too late: the epochs are decided.
     assert all(torch.equal(tensor, weights_of(trained)[name]) for name, tensor in weights_of(tmp_path).items())
     assert not (tmp_path / BUNDLE).exists()
+
+
+@pytest.mark.parametrize("begun", [2, 5])
+def test_a_training_takes_other_epochs_while_its_step_size_has_not_begun_to_fall(
+    trained: Path, tmp_path: Path, begun: int
+) -> None:
+    other = replace(PARCEL, preset=PARCEL.preset.override(epochs=begun))
+    with pytest.raises(Stopping):
+        train_offline(other, tmp_path, Recorder(4, how=Stopping))
+    with pytest.raises(Stopping):
+        train_offline(other, tmp_path, Recorder(1, how=Stopping), epochs=PARCEL.preset.epochs)
+    card = train_offline(other, tmp_path, NoProgress())  # The number that was named stays.
+    assert card["epochs"] == PARCEL.preset.epochs
+    assert all(torch.equal(tensor, weights_of(trained)[name]) for name, tensor in weights_of(tmp_path).items())
+    assert Preset.model_validate_json((tmp_path / CONFIG).read_text()) == PARCEL.preset
+
+
+@pytest.mark.parametrize(
+    ("begun", "wanted", "said"),
+    [(5, 3, "8 updates are made.* 4 epochs or more"), (3, 5, "let it end"), (3, 1, "let it end")],
+)
+def test_epochs_that_come_too_late_are_refused_and_the_training_goes_on(
+    tmp_path: Path, begun: int, wanted: int, said: str
+) -> None:
+    parcel = replace(PARCEL, preset=PARCEL.preset.override(epochs=begun))
+    with pytest.raises(Stopping):
+        train_offline(parcel, tmp_path, Recorder(8, how=Stopping))
+    before = (tmp_path / BUNDLE).read_bytes()
+    with pytest.raises(EpochsDecided, match=said):
+        train_offline(parcel, tmp_path, NoProgress(), epochs=wanted)
+    assert (tmp_path / BUNDLE).read_bytes() == before
+    assert train_offline(parcel, tmp_path, NoProgress())["epochs"] == begun
 
 
 def test_a_bundle_of_another_preset_is_kept_for_its_own(tmp_path: Path) -> None:
@@ -247,8 +279,8 @@ def test_signals_are_left_as_they_were(tmp_path: Path) -> None:
 def test_the_command_line_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     packed, folder = tmp_path / "training.safetensors", tmp_path / "trained"
     packed.write_bytes(PARCEL.to_bytes())
-    assert main(["train", str(packed), "-o", str(folder), "--half"]) == 0
-    assert '"epochs": 3' in capsys.readouterr().out
+    assert main(["train", str(packed), "-o", str(folder), "--half", "--epochs", "2"]) == 0
+    assert '"epochs": 2' in capsys.readouterr().out
     before = (folder / WEIGHTS).read_bytes()
     assert main(["train", str(packed), "-o", str(folder)]) == 0
     assert "name another folder" in capsys.readouterr().out

@@ -4,7 +4,7 @@ No random state is in them: the numbers of update k are drawn from (seed, k), se
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,17 +14,21 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from services.generator.models.checkpoints import read_tensors, write_tensors
+from services.generator.models.checkpoints import CheckpointDamaged, read_tensors, write_tensors
 from services.generator.models.preset import Preset
 from services.generator.training.curves import Losses, Measurement
 from services.generator.training.data import TrainingData
-from shared.errors import Conflict
+from shared.errors import Conflict, InvalidInput
 
 
 class ResumeBundleMismatch(Conflict):
     """The resume bundle belongs to a training on other images, another preset or another seed."""
 
     discards_resume = True
+
+
+class EpochsDecided(InvalidInput):
+    """A training has come too far to end after another number of epochs."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,66 @@ def read_resume(data: bytes, training_id: Mapping[str, Any] | None = None) -> Re
         precision=facts["precision"],
         scaler=facts["scaler"],
     )
+
+
+def read_preset(data: bytes) -> Preset:
+    """The preset of the training that a resume bundle is of.
+
+    Raises:
+        CheckpointDamaged, CheckpointIsPickle: it is none.
+    """
+    return _preset_of(read_tensors(data)[1])
+
+
+def change_epochs(data: bytes, epochs: int, n_images: int) -> bytes:
+    """The resume bundle of the same training on `n_images`, had it been asked for `epochs` from the beginning.
+
+    Raises:
+        EpochsDecided: it would have come to another state by now.
+        CheckpointDamaged, CheckpointIsPickle: `data` is no resume bundle.
+        PresetValueInvalid: no training may have so many epochs.
+    """
+    tensors, facts = read_tensors(data)
+    before = _preset_of(facts)
+    preset = before.override(epochs=epochs)
+    done, measured = len(tensors["losses"]), [measurement["epoch"] for measurement in facts["measurements"]]
+
+    def is_here(epochs: int) -> bool:
+        return _same_so_far(before, before.model_copy(update={"epochs": epochs}), done, measured, n_images)
+
+    if epochs != before.epochs and not is_here(epochs):
+        if not is_here(before.epochs + 1):
+            raise EpochsDecided(
+                f"This training of {before.epochs} epochs is at its end, where the step size falls: let it end, and "
+                "begin another with its weights."
+            )
+        least = next(n for n in range(epochs + 1, before.epochs + 1) if is_here(n))
+        raise EpochsDecided(
+            f"{done} updates are made, more than a training of {epochs} epochs makes before its step size falls; "
+            f"{least} epochs or more can be had."
+        )
+    facts["training"]["preset"] = preset.model_dump(mode="json")
+    return write_tensors(tensors, facts)
+
+
+def _same_so_far(before: Preset, preset: Preset, done: int, measured: Sequence[int], n_images: int) -> bool:
+    """Whether trainings by both, which differ in their epochs alone, have the same `done` updates behind them.
+
+    The step size rises, stays and falls: where two trainings agree in that of the last update, they do in all before.
+    """
+    last, n_before, n_updates = max(done - 1, 0), before.count_updates(n_images), preset.count_updates(n_images)
+    return (
+        done <= n_updates
+        and before.learning_rate_at(last, n_before) == preset.learning_rate_at(last, n_updates)
+        and all(epoch % preset.validate_every == 0 or epoch == preset.epochs for epoch in measured)
+    )
+
+
+def _preset_of(facts: Mapping[str, Any]) -> Preset:
+    try:
+        return Preset.model_validate(facts["training"]["preset"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointDamaged("This is no resume bundle of a training.") from error
 
 
 def _complete(training_id: Mapping[str, Any]) -> dict[str, Any]:
