@@ -1,5 +1,5 @@
 # Everything a person does with this repository. `make` alone lists it.
-# Names given on the command line reach the programs: make up SYNTHMRI_PORT=8080, make demo DATA=folder.
+# Names given on the command line reach the programs: make test ARGS=-x, make demo DATA=folder.
 
 VENV ?= .venv
 PY := $(VENV)/bin/python

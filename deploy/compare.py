@@ -16,7 +16,6 @@ not measured again, so that a run that was cut off goes on.
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from typing import Any, Final
 
 from services.generator.images import decode_gray, encode_png, enlarge_image, shrink_image
 from shared.client import SynthMRI
+from shared.client_environment import connect
 from shared.tumour import CLASS_ORDER, Split
 
 Json = dict[str, Any]
@@ -194,7 +194,7 @@ def _audited(audit: Json) -> dict[str, tuple[str, str]]:
 
 
 def main() -> None:
-    """Read the command line; the platform's address and key are those of SYNTHMRI_DATA_DIR and SYNTHMRI_PORT."""
+    """Read the command line; the platform is that of `connect`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the real images, Training and Testing")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=FOLDER", help="a synthetic set")
@@ -210,9 +210,8 @@ def main() -> None:
     parser.add_argument("--features", default="classifier,radiomics", help="feature spaces, comma between")
     parser.add_argument("--target", type=Path, default=Path("bench-output/compare"))
     arguments = parser.parse_args()
-    key = Path(os.environ.get("SYNTHMRI_DATA_DIR", ".synthmri"), "api-key").read_text().strip()
     with (
-        SynthMRI(f"http://127.0.0.1:{os.environ.get('SYNTHMRI_PORT', '8000')}", key) as client,
+        connect() as client,
         tempfile.TemporaryDirectory() as workplace,
     ):
         comparison = Comparison(client, arguments.target)

@@ -10,7 +10,6 @@ the training's. Write the model card for people, `services/generator/shipped/REA
 import argparse
 import hashlib
 import json
-import os
 import sys
 import tempfile
 import zipfile
@@ -19,6 +18,7 @@ from typing import Any, Final
 
 from services.generator.shipped_model import FACTS, FOLDER, WEIGHTS
 from shared.client import SynthMRI
+from shared.client_environment import connect
 
 _NOT_KEPT: Final = ("warnings", "notes", "imported")  # of set and import; the card for people says what matters
 
@@ -75,7 +75,7 @@ def halve_weights(weights: bytes, preset: dict[str, Any]) -> bytes:
 
 
 def main() -> None:
-    """Read the command line; the platform's address and key are those of SYNTHMRI_DATA_DIR and SYNTHMRI_PORT."""
+    """Read the command line; the platform is that of `connect`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model_id")
     parser.add_argument("--measured", type=Path, help="JSON file that joins the card")
@@ -92,8 +92,7 @@ def main() -> None:
     }
     drawing = {field: value for field, value in asked.items() if value is not None}
     measured = json.loads(arguments.measured.read_text()) if arguments.measured else {}
-    key = Path(os.environ.get("SYNTHMRI_DATA_DIR", ".synthmri"), "api-key").read_text().strip()
-    with SynthMRI(f"http://127.0.0.1:{os.environ.get('SYNTHMRI_PORT', '8000')}", key) as client:
+    with connect() as client:
         n_bytes = ship_model(client, arguments.model_id, measured, drawing)
     sys.stdout.write(f"{FOLDER / WEIGHTS}: {n_bytes / 1e6:.1f} MB\n")
 

@@ -77,7 +77,8 @@ class Guard:
             address = scope["client"][0] if scope.get("client") else "unknown"
             self._count(f"address:{address}", must_count=False)
             raise Unauthenticated(
-                "Send a valid API key as `Authorization: Bearer <key>`; `synthmri keys create` makes one."
+                "Send a valid API key as `Authorization: Bearer <key>`; `synthmri keys create --name NAME`, run where "
+                "the platform runs, makes one."
             )
         needed = needed_scope(scope["method"], scope["path"])
         self._count(f"key:{principal.key_id}", must_count=needed != "read")

@@ -37,7 +37,10 @@ app = typer.Typer(
 def connect(
     ctx: typer.Context,
     url: Annotated[
-        str | None, typer.Option(envvar="SYNTHMRI_URL", help="Address of the gateway (default: http://127.0.0.1:8000).")
+        str | None,
+        typer.Option(
+            envvar="SYNTHMRI_URL", help="Address of the gateway (default: the platform started in this folder)."
+        ),
     ] = None,
     key: Annotated[
         str | None, typer.Option(envvar="SYNTHMRI_API_KEY", help="API key (default: the one in .synthmri/api-key).")

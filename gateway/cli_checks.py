@@ -19,7 +19,7 @@ def evaluate(
     synthetic: str,
     real: str,
     metric: Annotated[list[str] | None, typer.Option(help="fid, kid, is, precision, ...; repeat for several.")] = None,
-    features: Annotated[str | None, typer.Option(help="inception, classifier or radiomics.")] = None,
+    features: Annotated[str | None, typer.Option(help="inception (default), classifier or radiomics.")] = None,
     field: Fields = None,
     wait: Wait = True,
 ) -> None:

@@ -75,8 +75,10 @@ def label(
         raise typer.BadParameter("give one image's name or --csv FILE.")
     given = {"plane": plane, "group": group}
     members = {key: value for key, value in given.items() if clear or value is not None}
-    if (csv is None) != bool(members):
-        raise typer.BadParameter("--plane, --group or --clear goes with one image, and with nothing else.")
+    if csv is None and not members:
+        raise typer.BadParameter(f"Say what to correct about {name}: --plane, --group or --clear.")
+    if csv is not None and members:
+        raise typer.BadParameter("--plane, --group and --clear go with one image; in a CSV they are columns.")
     with connected(ctx) as platform:
         if csv is not None:
             show(platform.correct_images(image_set, csv.read_bytes()))

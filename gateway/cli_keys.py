@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli_output import data_folder, err, out, show, show_list
+from gateway.cli_output import err, out, show, show_list
 from gateway.keys import create_key, list_keys, revoke_key
+from shared.client_environment import data_folder
 from shared.database import Database
 
 app = typer.Typer(
@@ -27,7 +28,9 @@ def create(
 ) -> None:
     """Make a key and print it; it cannot be shown again."""
     with _database() as database:
-        key, described = create_key(database, name=name, owner=owner, scopes=scopes.split(","))
+        key, described = create_key(
+            database, name=name, owner=owner, scopes=[scope.strip() for scope in scopes.split(",")]
+        )
     if ctx.obj.as_json:
         show({**described, "key": key})
         return

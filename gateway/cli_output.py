@@ -1,12 +1,10 @@
 """What all commands share: the connection, tables, progress bars, and the way to fail."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import typer
@@ -24,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from shared.client import SynthMRI
+from shared.client_environment import embedded_key, embedded_url, key_file
 
 # Piped, a table has no terminal to fit into.
 out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 220)
@@ -32,11 +31,6 @@ err = Console(stderr=True, soft_wrap=True)
 
 _WHOLE: Final = frozenset({"id", "kind", "status", "class"})
 """Columns that are never broken over two lines."""
-
-
-def data_folder() -> Path:
-    """Where the embedded platform of this folder keeps its data."""
-    return Path(os.environ.get("SYNTHMRI_DATA_DIR") or ".synthmri")
 
 
 @dataclass(frozen=True)
@@ -49,22 +43,12 @@ class Connection:
 
     def open(self, *, needs_key: bool = True) -> SynthMRI:
         """A client; the address and the key of the embedded platform where none are given."""
-        key_file = data_folder() / "api-key"
-        key = self.key or (key_file.read_text().strip() if key_file.is_file() else None)
+        key = self.key or embedded_key()
         if key is None and needs_key:
             raise typer.BadParameter(
-                f"No API key: there is no {key_file} here. Use --key, or set SYNTHMRI_API_KEY or SYNTHMRI_DATA_DIR."
+                f"No API key: there is no {key_file()} here. Use --key, or set SYNTHMRI_API_KEY or SYNTHMRI_DATA_DIR."
             )
         return SynthMRI(self.url or embedded_url(), key)
-
-
-def embedded_url() -> str:
-    """The address of the embedded platform of this folder, as it was last started."""
-    state = data_folder() / "run" / "platform.json"
-    try:
-        return str(json.loads(state.read_text())["url"])
-    except (OSError, ValueError, KeyError):
-        return f"http://127.0.0.1:{os.environ.get('SYNTHMRI_PORT', '8000')}"
 
 
 @contextmanager

@@ -55,9 +55,16 @@ def preprocess(
         "relabel": {image: tumour_class for image, _, tumour_class in (word.rpartition("=") for word in relabel or [])},
         **read_fields(field),
     }
-    chosen = json.loads(recipe) if recipe and recipe.startswith("{") else recipe
+    chosen = _read_json(recipe, "The recipe") if recipe and recipe.startswith("{") else recipe
     with connected(ctx) as platform:
         finish(platform, platform.preprocess(image_set, chosen, **fields), wait=wait)
+
+
+def _read_json(text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{what} is not JSON: {error}.") from error
 
 
 def _read_selection(path: Path) -> list[dict[str, Any]]:
@@ -79,7 +86,7 @@ def train_diffusion(
     tumour_class: Annotated[
         str | None, typer.Option("--class", help="What it learns to draw; left out for one model of all classes.")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="study, rigorous, compact, tiny or tiny-32.")] = None,
+    preset: Annotated[str | None, typer.Option(help="study, rigorous, compact, tiny (default) or tiny-32.")] = None,
     start_from: Annotated[
         str | None, typer.Option(help="Diffusion model whose weights it begins with; its preset, if none is named.")
     ] = None,
@@ -131,7 +138,7 @@ def train_classifier(
     wait: Wait = True,
 ) -> None:
     """Train a tumour classifier."""
-    mix = json.loads(train) if train.startswith("{") else train
+    mix = _read_json(train, "The mix") if train.startswith("{") else train
     fields = {"preset": preset, "epochs": epochs, "leakage_waiver": leakage_waiver, **read_fields(field)}
     with connected(ctx) as platform:
         finish(platform, platform.train_classifier(mix, test, **fields), wait=wait)
@@ -152,7 +159,7 @@ def scenario(
     """Train classifiers on mixes of real and synthetic images and compare them on real ones."""
     fields = {"leakage_waiver": leakage_waiver, **read_fields(field)}
     if compositions:
-        fields["compositions"] = json.loads(compositions.read_text())
+        fields["compositions"] = _read_json(compositions.read_text(encoding="utf-8"), str(compositions))
     with connected(ctx) as platform:
         job = platform.run_scenario(real, synthetic or [], scenario=preset_scenario, **fields)
         finish(platform, job, wait=wait)

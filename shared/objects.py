@@ -235,7 +235,7 @@ def _make_client(settings: Settings, silence_s: float) -> Minio:
         access_key=settings.s3_access_key,
         secret_key=settings.s3_secret_key,
         secure=settings.s3_secure,
-        region="us-east-1",  # named, so that the SDK does not ask the server for it
+        region=settings.s3_region,  # named, so that the SDK does not ask the server for it
         http_client=urllib3.PoolManager(
             maxsize=16,
             timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=silence_s),

@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     s3_access_key: str = Field("synthmri", description="Access key of the object store.")
     s3_secret_key: str = Field(DEVELOPMENT_SECRET, description="Secret key of the object store.")
     s3_bucket: str = Field("synthmri", min_length=3, description="Bucket that holds every object; made if missing.")
+    s3_region: str = Field("us-east-1", description="Region of the bucket; servers of one's own take any.")
     s3_secure: bool = Field(False, description="Use TLS to the object store.")
 
     upload_max_bytes: int = Field(4 * 1024**3, description="Largest upload, bytes as sent.")

@@ -55,7 +55,9 @@ def make_plan(folder: DataFolder, environ: Mapping[str, str]) -> Plan:
     host = environ.get("SYNTHMRI_HOST") or "127.0.0.1"
     port = _read_port(environ.get("SYNTHMRI_PORT") or "8000")
     if not is_free(host, port):
-        raise CannotStart(f"Port {port} on {host} is taken by another program; choose another one: SYNTHMRI_PORT=8080.")
+        raise CannotStart(
+            f"Port {port} on {host} is taken by another program; choose another one: export SYNTHMRI_PORT=8080."
+        )
     return Plan(
         folder=folder,
         host=host,

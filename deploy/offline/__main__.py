@@ -5,14 +5,13 @@
     .venv/bin/python -m deploy.offline draw trained/ -n 600 -o drawn/                        # on the node, or anywhere
     .venv/bin/synthmri import-model trained/weights.safetensors                              # beside the platform
 
-The node needs this folder and torch, MONAI, diffusers, SciPy, pydantic, Pillow and safetensors; no server, no queue, no
-object store. A training or drawing that was cut off goes on when the same command is given again; on SIGTERM and ctrl-C
-it stores what it has.
+The node needs this folder, Python 3.11 or 3.12, and torch, MONAI, einops, diffusers, SciPy, pydantic, Pillow and
+safetensors; no server, no queue, no object store. A training or drawing that was cut off goes on when the same command
+is given again; on SIGTERM and ctrl-C it stores what it has.
 """
 
 import argparse
 import json
-import os
 import signal
 import sys
 import time
@@ -76,7 +75,7 @@ class _Printer:
 def _pack(options: argparse.Namespace) -> None:
     from deploy.offline.pack import pack_training
     from services.generator.train_jobs import TrainingWishes
-    from shared.client import SynthMRI
+    from shared.client_environment import connect
     from shared.client_transport import ApiProblem
 
     wishes = TrainingWishes(
@@ -88,10 +87,8 @@ def _pack(options: argparse.Namespace) -> None:
         leakage_waiver=options.leakage_waiver,
     )
     tumour_class = TumourClass(options.tumour_class) if options.tumour_class else None
-    key = Path(os.environ.get("SYNTHMRI_DATA_DIR", ".synthmri"), "api-key").read_text().strip()
     try:
-        address = f"http://127.0.0.1:{os.environ.get('SYNTHMRI_PORT', '8000')}"
-        with SynthMRI(address, key, patience_s=3) as client:
+        with connect(patience_s=3) as client:
             parcel = pack_training(client, options.image_set, tumour_class, wishes)
     except ApiProblem as problem:
         raise _NotPacked(problem.detail) from problem

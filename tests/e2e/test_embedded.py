@@ -107,7 +107,7 @@ def test_a_taken_port_is_a_sentence_and_leaves_nothing(fresh: EmbeddedPlatform) 
         answer = fresh.command("up")
     assert answer.returncode == 1
     assert answer.stderr == (
-        f"Port {fresh.port} on 127.0.0.1 is taken by another program; choose another one: SYNTHMRI_PORT=8080.\n"
+        f"Port {fresh.port} on 127.0.0.1 is taken by another program; choose another one: export SYNTHMRI_PORT=8080.\n"
     )
     assert fresh.pids() == set()
 

@@ -74,6 +74,22 @@ def test_an_error_is_one_sentence_and_exit_code_1(run):
     assert (result.exit_code, "[unauthenticated]" in result.stderr) == (1, True)
 
 
+def test_json_that_is_none_is_said_to_be_none(run, tmp_path):
+    (tmp_path / "mixes.json").write_text("{'a': 1}")
+    for arguments in (
+        ("preprocess", "set-1", "--recipe", "{name: study}"),
+        ("train-classifier", "{real"),
+        ("scenario", "set-1", "--compositions", "mixes.json"),
+    ):
+        result = run(*arguments)
+        assert (result.exit_code, "is not JSON" in result.stderr) == (2, True), result.output
+
+
+def test_scopes_may_have_spaces_between(run):
+    assert run("keys", "create", "--name", "two", "--scopes", "read, write").exit_code == 0
+    assert run("keys", "create", "--name", "none", "--scopes", "read, all").exit_code == 1
+
+
 def test_watch_and_cancel_a_job(run, jobs):
     job, _ = jobs.create(NewJob(kind="preprocess", owner="team-a", request={}))
     assert job in run("jobs", "--status", "queued").stdout

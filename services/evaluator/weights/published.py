@@ -63,7 +63,7 @@ KNOWN: dict[str, LibraryWeights] = {
             algorithm="md5",
             digest="253f8cb515780f3b799900260a226db6",
             size_bytes=80_134_624,
-            used_by="POST /models/classifier with network vgg19",
+            used_by="POST /models/classifier and /scenarios with preset=vgg19 or study",
         ),
         LibraryWeights(
             name="keras-inception",

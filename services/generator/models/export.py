@@ -51,7 +51,7 @@ config.json          network: arguments of monai.networks.nets.DiffusionModelUNe
                      classes: of a class-conditional network, in the order of their numbers; the number after the
                      last means that the class is withheld
                      preset: the whole recipe, which POST /models/import takes back as `config`
-sample.py            draws one image with MONAI, torch and safetensors alone, and writes sample.pgm
+sample.py            draws one image with MONAI, einops, torch and safetensors alone, and writes sample.pgm
 
 For research only; not for diagnosis. The script, which runs in this folder:
 
