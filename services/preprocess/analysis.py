@@ -45,6 +45,7 @@ class Measurement:
         plane_confidence: 0..1, or None where a person named the plane.
         plane_source: how the plane is known: user, file, cluster, neighbours or prototype.
         group: what must not be in two splits, a patient for example, or None.
+        volume: the volume that it is a slice of, or None for a file of its own.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Measurement:
     plane_confidence: float | None = None
     plane_source: str | None = None
     group: str | None = None
+    volume: str | None = None
 
     @property
     def is_blurry(self) -> bool:
@@ -79,7 +81,7 @@ class Measurement:
     def hashed(self) -> HashedImage:
         """The measurement as the search for copies sees it; a blank image is nobody's copy."""
         pixel_hash = self.pixel_hash if self.contrast >= LEAST_CONTRAST else f"blank {self.name}"
-        return HashedImage(self.name, self.split, self.tumour_class, pixel_hash, self.group)
+        return HashedImage(self.name, self.split, self.tumour_class, pixel_hash, self.group, self.volume)
 
 
 def laplacian_variance(pixels_u8: NDArray[np.uint8]) -> float:

@@ -20,7 +20,8 @@ from shared.tumour import Split
 class HashedImage:
     """An image as the search sees it: its name, split and class (or None), the hash of its pixels, and its patient.
 
-    The patient is what people called the image's `group`, or None; `group` means copies here.
+    The patient is what people called the image's `group`, or None; `group` means copies here. The volume is what it is
+    a slice of, or None: slices of one volume are never copies of each other, as alike as neighbours may look.
     """
 
     name: str
@@ -28,6 +29,7 @@ class HashedImage:
     tumour_class: str | None
     pixel_hash: str
     patient: str | None = None
+    volume: str | None = None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from services.preprocess.reading import READING_ERRORS
 from services.preprocess.recipe import Recipe
 from services.preprocess.selection import Drop, pairs_that_count, refuse_conflicts, search_rule
 from services.preprocess.service import ILLUSTRATE, MEASURE, PREPARE, SELECT
-from services.preprocess.sources import get_json, put_json, raw_images, read_blob
+from services.preprocess.sources import get_json, put_json, raw_images, read_blob, volume_of
 from services.preprocess.threads import in_threads
 from shared.errors import InvalidInput
 from shared.jobs.runner import Execution
@@ -143,8 +143,15 @@ def _find_pairs(
         first.setdefault(image.pixel_hash, k)
     positions = list(first.values())
     rule = search_rule(recipe.near_duplicates)
-    check = execution.progress.raise_if_cancelled
-    return find_near_pairs(table.thumbnails_u8, rule.correlation, mirrored=rule.mirrored, among=positions, check=check)
+    volumes = [image.volume for image in images]
+    return find_near_pairs(
+        table.thumbnails_u8,
+        rule.correlation,
+        mirrored=rule.mirrored,
+        among=positions,
+        volumes=volumes,
+        check=execution.progress.raise_if_cancelled,
+    )
 
 
 def _kept_record(planned: Planned, facts: dict[str, Any]) -> dict[str, Any]:
@@ -189,6 +196,7 @@ def _annotate(
             plane=said[image.name].get("plane"),
             plane_source=said[image.name].get("plane_source") or (FROM_FILE if said[image.name].get("plane") else None),
             group=said[image.name].get("group"),
+            volume=volume_of(said[image.name]),
         )
         for image in measured
     ]

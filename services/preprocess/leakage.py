@@ -83,7 +83,7 @@ def _count_leaks(leaks: Sequence[Leak], copies: Copies, among: Collection[str] |
     """How many leaks are exact and how many are not, how many of these only mirroring reveals, and of which classes."""
     classes = {image.name: image.tumour_class or UNKNOWN for image in copies.images}
     n_exact = sum(leak.exact for leak in leaks)
-    upright = find_copies(copies.images, [pair for pair in copies.pairs if pair.mirror == "none"])
+    upright = find_copies(copies.images, [pair for pair in copies.pairs if pair.unturned is not None])
     seen = {leak.testing for leak in find_leaks(upright, among)}
     return {
         "exact": n_exact,

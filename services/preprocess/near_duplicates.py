@@ -30,13 +30,20 @@ class NearPair:
         first: position of the earlier image.
         second: position of the later image.
         correlation: of the two thumbnails, -1..1.
-        mirror: how the second must be turned to match the first: none, left-right, top-bottom or half-turn.
+        mirror: how the second must be turned to match the first best: none, left-right, top-bottom or half-turn.
+        upright: the correlation as they are, where a mirror has a higher one and this was high enough too, else None.
     """
 
     first: int
     second: int
     correlation: float
     mirror: str
+    upright: float | None = None
+
+    @property
+    def unturned(self) -> float | None:
+        """The correlation of the two as they are; None where it was too low."""
+        return self.correlation if self.mirror == "none" else self.upright
 
 
 def make_thumbnail(pixels_u8: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -55,6 +62,7 @@ def find_near_pairs(
     *,
     mirrored: bool = True,
     among: Sequence[int] | None = None,
+    volumes: Sequence[str | None] | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> list[NearPair]:
     """Pairs of images whose thumbnails correlate by `least` or more; each pair once, with its best mirror.
@@ -68,6 +76,8 @@ def find_near_pairs(
         least: least correlation, 0..1.
         mirrored: whether mirror images and half turns count.
         among: positions to look at, ascending; None takes all.
+        volumes: of each image, the volume that it is a slice of, or None; slices of one are never a pair, since
+            neighbours correlate as copies do.
         check: called for every block; what it raises ends the search.
     """
     positions = np.arange(len(thumbnails_u8)) if among is None else np.asarray(among, dtype=np.int64)
@@ -75,10 +85,15 @@ def find_near_pairs(
         return []
     index = _unit_rows(_shrink(thumbnails_u8, positions))
     kept = _PairKeeper(len(positions))
+    volume = _number_volumes(positions, volumes)
     for name, (rows, columns) in _MIRRORS.items():
         if name != "none" and not mirrored:
             continue
         for first, second in _candidates(index, rows, columns, least - _SLACK, check):
+            apart = (volume[first] != volume[second]) | (volume[first] < 0)
+            first, second = first[apart], second[apart]
+            if not len(first):
+                continue
             (ones, row_of_first), (others, row_of_second) = (np.unique(k, return_inverse=True) for k in (first, second))
             a = _unit_rows(thumbnails_u8[positions[ones]])
             b = _unit_rows(thumbnails_u8[positions[others]][:, ::rows, ::columns])
@@ -86,16 +101,23 @@ def find_near_pairs(
             for k in np.flatnonzero(correlation >= least):
                 kept.add(int(first[k]), int(second[k]), round(float(correlation[k]), 5), name)
     return [
-        NearPair(int(positions[first]), int(positions[second]), correlation, mirror)
-        for (first, second), (correlation, mirror) in sorted(kept.pairs.items())
+        NearPair(int(positions[first]), int(positions[second]), *found)
+        for (first, second), found in sorted(kept.pairs.items())
     ]
+
+
+def _number_volumes(positions: NDArray[np.int64], volumes: Sequence[str | None] | None) -> NDArray[np.int64]:
+    """(N,) int64, the same number of 0 or more for images of one volume, -1 for images of none."""
+    numbers: dict[str, int] = {}
+    named = [None if volumes is None else volumes[position] for position in positions]
+    return np.array([-1 if name is None else numbers.setdefault(name, len(numbers)) for name in named], np.int64)
 
 
 class _PairKeeper:
     """The pairs worth keeping: all of them, up to a number for each image, and beyond it those that join groups."""
 
     def __init__(self, n_images: int) -> None:
-        self.pairs: dict[tuple[int, int], tuple[float, str]] = {}
+        self.pairs: dict[tuple[int, int], tuple[float, str, float | None]] = {}
         self._counts = [0] * n_images
         self._groups = _Groups(n_images)
 
@@ -103,11 +125,12 @@ class _PairKeeper:
         known = self.pairs.get((first, second))
         if known is not None:
             if correlation > known[0]:
-                self.pairs[first, second] = (correlation, mirror)
+                upright = known[0] if known[1] == "none" else known[2]
+                self.pairs[first, second] = (correlation, mirror, upright)
             return
         joins = self._groups.join(first, second)
         if joins or min(self._counts[first], self._counts[second]) < _MOST_PAIRS:
-            self.pairs[first, second] = (correlation, mirror)
+            self.pairs[first, second] = (correlation, mirror, None)
             self._counts[first] += 1
             self._counts[second] += 1
 

@@ -90,7 +90,8 @@ class Selection:
     def _drop_copies(self) -> None:
         """Keep one of the copies in each split: one the study kept, else one of a good size, else the largest.
 
-        An image without a split counts as Training; of two that are as good, the one whose split is named stays.
+        An image without a split counts as Training; of two that are as good, the one whose split is named stays. Where
+        copies of a volume join its slices to one group, all slices of the volume stay that the kept one is of.
         """
         members: dict[tuple[str, int], list[tuple[int, Measurement]]] = defaultdict(list)
         for k, image in enumerate(self._images):
@@ -101,7 +102,7 @@ class Selection:
                 continue
             kept_k, kept = min(group, key=lambda item: (*self._rank(item[1]), item[0]))
             for k, image in group:
-                if k == kept_k:
+                if k == kept_k or (image.volume is not None and image.volume == kept.volume):
                     continue
                 if self._copies.exact[k] == self._copies.exact[kept_k]:
                     self.drop(image.name, "duplicate", f"The same pixels as {kept.name}.")
@@ -180,7 +181,9 @@ def pairs_that_count(pairs: Sequence[NearPair], rule: NearDuplicates | None) -> 
     """The pairs that the recipe's own rule calls copies; none without a rule."""
     if rule is None:
         return []
-    return [pair for pair in pairs if pair.correlation >= rule.correlation and (rule.mirrored or pair.mirror == "none")]
+    if rule.mirrored:
+        return [pair for pair in pairs if pair.correlation >= rule.correlation]
+    return [pair for pair in pairs if pair.unturned is not None and pair.unturned >= rule.correlation]
 
 
 def passes_size_rule(width: int, height: int, tumour_class: str | None, recipe: Recipe) -> bool:

@@ -40,6 +40,10 @@ class ChooseRecipeOrReplay(InvalidInput):
     """A replay takes its recipe and its selection from the record."""
 
 
+class SelectionIsEmpty(InvalidInput):
+    """`exclude` names every image of `selection`."""
+
+
 class ImagesNotInSet(InvalidInput):
     """The request names images that the set does not have."""
 
@@ -120,6 +124,8 @@ def _resolve(
             for name, row in zip(found, chosen, strict=True)
             if name not in exclude
         }
+        if chosen and not recorded:
+            raise SelectionIsEmpty("`exclude` leaves out every image of `selection`; name one at least that stays.")
     resolved |= {"recipe": recipe.model_dump(mode="json"), "exclude": exclude, "relabel": relabel, "recorded": None}
     if recorded:
         record = json.dumps({name: draw.record() for name, draw in recorded.items()})

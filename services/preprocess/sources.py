@@ -1,6 +1,7 @@
 """Where the stages of a preprocessing job read from and write to: the raw set, its images, and blobs of findings."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from services.preprocess.reading import GrayImage, read_gray
@@ -20,6 +21,14 @@ def raw_images(execution: Execution) -> list[dict[str, Any]]:
     """The images of the raw set, with people's corrections."""
     raw = raw_set(execution)
     return annotated_images(get_database(), raw, execution.artifacts.manifest(raw)["images"])
+
+
+def volume_of(image: Mapping[str, Any]) -> str | None:
+    """What the slices of one uploaded volume have in common, of an image of a raw set; None for a file of its own."""
+    cut = image.get("parameters") or {}
+    if cut.get("format") != "NIFTI" or cut.get("n_slices", 1) == 1:
+        return None
+    return str(image["name"]).removesuffix(f".{cut['axis']}-{cut['slice']:03d}.png")
 
 
 def raw_set(execution: Execution) -> Artifact:

@@ -79,6 +79,31 @@ def test_only_the_named_positions_are_looked_at():
     assert find_near_pairs(thumbnails[:1], 0.985) == find_near_pairs(thumbnails[:0], 0.985) == []
 
 
+def test_slices_of_one_volume_are_never_a_pair_and_copies_of_them_are():
+    """A volume of five slices that differ little, and a darker copy of it: each slice pairs with its copies alone."""
+    slices = [cv2.GaussianBlur(scan(0), (0, 0), 1 + 0.3 * k) for k in range(5)]
+    copy = [(image * 0.5 + 40).astype(np.uint8) for image in slices]
+    assert len(pairs_of(*slices)) == 10
+    pairs = pairs_of(*slices, *copy, scan(1), volumes=["a"] * 5 + ["b"] * 5 + [None])
+    assert len(pairs) == 25
+    assert all(pair.first < 5 <= pair.second for pair in pairs)
+
+
+def test_a_pair_that_is_closer_when_mirrored_is_known_to_be_one_as_it_is():
+    half = scan(0)
+    even = ((half.astype(float) + half[:, ::-1]) / 2).astype(np.uint8)  # Its own mirror image, but for a little:
+    tilted = np.clip(even + 0.06 * (half.astype(float) - even), 0, 255).astype(np.uint8)
+    mirrored = np.ascontiguousarray(tilted[:, ::-1])
+    (pair,) = pairs_of(tilted, mirrored)
+    assert (pair.mirror, pair.correlation) == ("left-right", 1.0)
+    assert pair.unturned is not None
+    assert 0.985 <= pair.unturned < 1
+    (alone,) = pairs_of(tilted, mirrored, mirrored=False)
+    assert alone.correlation == pair.unturned
+    (other,) = pairs_of(scan(0), np.ascontiguousarray(scan(0)[:, ::-1]))
+    assert other.unturned is None
+
+
 def test_a_check_can_end_the_search():
     def stop():
         raise InterruptedError

@@ -3,7 +3,7 @@ import pytest
 from services.preprocess.duplicates import find_copies, find_leaks
 from services.preprocess.near_duplicates import NearPair
 from services.preprocess.recipe import Recipe
-from services.preprocess.selection import LabelConflict, Selection, balance_classes
+from services.preprocess.selection import LabelConflict, Selection, balance_classes, pairs_that_count
 from services.preprocess.steps import Balance, SizeLimits
 from tests.services.preprocess.measurements import measurement
 
@@ -17,7 +17,8 @@ IMAGES = [
 
 
 def select(images, recipe, pairs=(), excluded=()):
-    selection = Selection(images, find_copies([image.hashed() for image in images], pairs), recipe)
+    counting = pairs_that_count(pairs, recipe.near_duplicates)
+    selection = Selection(images, find_copies([image.hashed() for image in images], counting), recipe)
     selection.apply_rules(excluded)
     return selection
 
@@ -94,6 +95,22 @@ def test_no_group_crosses_the_splits():
     ]
     assert reasons(Recipe(), images) == {"b": "group_in_training"}
     assert reasons(Recipe(groups="keep"), images) == {}
+
+
+def test_a_volume_stays_whole_where_a_copy_of_it_goes():
+    sizes = {"a": (64, 64), "b": (512, 512)}
+    images = [measurement(f"{volume}{k}", size=sizes[volume], volume=volume) for volume in "ab" for k in range(4)]
+    chained = [NearPair(k, 4 + other, 0.99, "none") for k in range(4) for other in range(4) if abs(k - other) < 2]
+    assert reasons(Recipe(), images, chained) == {f"a{k}": "near_duplicate" for k in range(4)}
+    alone = [*images[:4], measurement("c", pixel_hash="a1"), measurement("t", split="Testing", pixel_hash="a2")]
+    assert reasons(Recipe(), alone) == {"c": "duplicate", "t": "in_training"}
+
+
+def test_mirrors_that_do_not_count_hide_no_copy():
+    images, both = [measurement("a"), measurement("b")], [NearPair(0, 1, 0.995, "left-right", 0.99)]
+    upright = Recipe(near_duplicates={"mirrored": False})
+    assert reasons(upright, images, both) == {"b": "near_duplicate"}
+    assert reasons(upright, images, [NearPair(0, 1, 0.995, "left-right")]) == {}
 
 
 @pytest.mark.parametrize("order", ["ab", "ba"])

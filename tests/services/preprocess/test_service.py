@@ -77,7 +77,7 @@ FILES = {
 
 @pytest.fixture
 def upload(artifacts, objects):
-    def store(files, kind="raw"):
+    def store(files, kind="raw", parameters=None):
         images = []
         for name, data in files.items():
             *split, tumour_class, _ = name.split("/")
@@ -88,7 +88,9 @@ def upload(artifacts, objects):
                 "plane": "axial",
                 "sha256": objects.put_blob(data),
             }
-            images.append({**facts, "width": 64, "height": 64, "source": None, "parameters": {}})
+            images.append(
+                {**facts, "width": 64, "height": 64, "source": None, "parameters": (parameters or {}).get(name, {})}
+            )
         return artifacts.create(DraftArtifact("image_set", kind, "ours", {"images": images}), owner="team").id
 
     return store
@@ -395,6 +397,34 @@ def test_blank_images_are_no_copies_of_each_other(client, jobs, artifacts, uploa
     image_set, report = run(client, jobs, artifacts, image_set=upload(dict.fromkeys(names, buffer.getvalue())))
     assert len(image_set["images"]) == 3
     assert any("shows no brain" in w or "show no brain" in w for w in report["report"]["warnings"])
+
+
+def test_the_slices_of_a_volume_are_no_copies_of_each_other(client, jobs, artifacts, upload):
+    """Eight slices that differ little; in Testing two of them again, from a file of their own."""
+    rng = np.random.default_rng(0)
+    depth = np.cumsum(rng.normal(size=(10, 16, 16)), axis=0)[2:] + 20 * rng.normal(size=(16, 16))
+    levels = np.clip(128 + 4 * depth, 0, 255).astype(np.uint8).repeat(4, axis=1).repeat(4, axis=2)
+    files, parameters = {}, {}
+    for k, picture in enumerate(levels):
+        name = f"Training/glioma/p1.nii.gz.axial-{k:03d}.png"
+        parameters[name] = {"format": "NIFTI", "axis": "axial", "slice": k, "n_slices": 8}
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "PNG")
+        files[name] = buffer.getvalue()
+    copies = list(files.values())[2:4]
+    files |= {"Testing/glioma/x.png": copies[0], "Testing/glioma/y.png": copies[1], "Testing/notumor/f.png": png(3)}
+    cut, report = run(client, jobs, artifacts, image_set=upload(files, parameters=parameters))
+    assert sorted(image["source"] for image in cut["images"] if image["split"] == "Training") == sorted(parameters)
+    dropped = {drop["name"]: drop["reason"] for drop in report["report"]["dropped"]}
+    assert dropped == {"Testing/glioma/x.png": "in_training", "Testing/glioma/y.png": "in_training"}
+    loose, _ = run(client, jobs, artifacts, image_set=upload(files))  # As pictures of nobody knows what, copies.
+    assert sum(image["split"] == "Training" for image in loose["images"]) < len(parameters)
+
+
+def test_a_selection_that_exclude_empties_is_refused(client, upload):
+    body = {"image_set": upload(FILES), "selection": [{"image": "a"}], "exclude": ["a"]}
+    answer = client.post("/preprocess", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "selection_is_empty")
 
 
 def test_planes_and_patients_that_people_name_are_used(client, jobs, artifacts, database, upload):
