@@ -68,7 +68,8 @@ def finish_scenario(execution: Execution) -> list[DraftArtifact]:
     )
     n_test = results[0]["n_test"]
     notes = report.scenario_notes(summaries, n_test, max(result["n_leaked"] for result in results))
-    notes += _open(execution).leakage_notes
+    sources = _open(execution)
+    notes += [*sources.leakage_notes, *_notes_on_classes(sources, request["compositions"])]
     chart, table = report.draw_chart(summaries), report.scenario_table(summaries)
     name = request["name"] or f"Scenario {request['scenario'] or 'of ' + str(len(summaries)) + ' compositions'}"
     put = execution.objects.put_blob
@@ -175,7 +176,22 @@ def _report_draft(
 def _open(execution: Execution) -> Sources:
     request = execution.request
     sets = request["real"], request["synthetic"], request["test"]
-    return open_sources(execution.artifacts, execution.owner, *sets, request.get("leakage_waiver"))
+    crossing = request.get("crossing_patients", [])
+    sources = open_sources(execution.artifacts, execution.owner, *sets, request.get("leakage_waiver"), crossing)
+    bodies = request.get("compositions") or [{"name": "training set", **request["composition"]}]
+    return sources.tested_on(sources.select(Composition.from_json(body["name"], body)) for body in bodies)
+
+
+def _notes_on_classes(sources: Sources, compositions: list[dict[str, Any]]) -> list[str]:
+    """Which compositions lack a class that others have, and that all are tested on."""
+    tested, notes = {record.tumour_class for record in sources.test.values()}, []
+    for body in compositions:
+        selection = sources.select(Composition.from_json(body["name"], body))
+        learnt = {tumour_class for tumour_class, _ in selection.real + selection.synthetic}
+        missing = ", ".join(name for name in CLASS_ORDER if name in tested - learnt)
+        if missing:
+            notes.append(f"{body['name']} was trained without {missing}: all test images of these count as wrong.")
+    return notes
 
 
 def _plan(execution: Execution, sources: Sources, composition: Composition, seed: int) -> list[PlannedPhase]:

@@ -74,7 +74,10 @@ def wilson_interval(n_right: int, n: int, z: float = 1.959963984540054) -> tuple
 
 
 def summarise(confusion: Counts) -> dict[str, Any]:
-    """Every number above as JSON, with macro (mean over classes) and weighted (mean over images) averages."""
+    """Every number above as JSON, with macro (mean over classes) and weighted (mean over images) averages.
+
+    Classes that no image has and no answer names are left out of the macro averages, as scikit-learn's report does.
+    """
     columns = {"precision": precision(confusion), "recall": recall(confusion), "f1": f1(confusion)}
     n_per_class = support(confusion)
     n = int(n_per_class.sum())
@@ -82,13 +85,14 @@ def summarise(confusion: Counts) -> dict[str, Any]:
         str(name): {key: float(values[k]) for key, values in columns.items()} | {"support": int(n_per_class[k])}
         for k, name in enumerate(CLASS_ORDER)
     }
+    occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
     low, high = wilson_interval(int(np.trace(confusion)), n)
     return {
         "accuracy": accuracy(confusion),
         "accuracy_interval_95": [low, high],
         "n_images": n,
         "per_class": per_class,
-        "macro": {key: float(values.mean()) for key, values in columns.items()},
+        "macro": {key: _ratio(float(values[occurs].sum()), int(occurs.sum())) for key, values in columns.items()},
         "weighted": {key: _ratio(float(values @ n_per_class), n) for key, values in columns.items()},
         "confusion": {
             "classes": [str(name) for name in CLASS_ORDER],

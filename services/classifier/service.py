@@ -9,7 +9,7 @@ from services.classifier.requests import Mix, ScenarioRequest, TrainRequest
 from services.classifier.scenarios.composition import Composition, Count
 from services.classifier.scenarios.plan import plan_phases
 from services.classifier.scenarios.presets import scenario_compositions
-from services.classifier.sources import open_sources, pool
+from services.classifier.sources import Sources, open_sources, pool
 from shared.artifacts.store import get_artifacts
 from shared.errors import InvalidInput
 from shared.jobs.submission import Accepted, Caller, submit
@@ -36,9 +36,10 @@ def start_training(caller: Caller, body: TrainRequest) -> Accepted:
             '{"glioma": {"real": "all", "synthetic": 100}, ...}, or leave `synthetic` out.'
         )
     selection = sources.select(composition)
+    sources.tested_on([selection])
     preset = _requested_preset(body)
     request = {
-        **_resolved(body, preset, mix.real, mix.synthetic),
+        **_resolved(body, preset, mix.real, mix.synthetic, sources),
         "image_sets": sources.used_sets([selection]),
         "composition": composition.to_json(),
         "seed": body.seed,
@@ -51,6 +52,7 @@ def start_scenario(caller: Caller, body: ScenarioRequest) -> Accepted:
     """Submit one `scenario` job with a shard per composition and seed, after checking every composition."""
     sources = open_sources(get_artifacts(), caller.owner, body.real, body.synthetic, body.test, body.leakage_waiver)
     compositions = _requested_compositions(body)
+    sources.tested_on(sources.select(composition) for composition in compositions)
     preset = _requested_preset(body)
     if body.updates == "equal":
         n_images = [len(sources.select(composition)) for composition in compositions]
@@ -63,7 +65,7 @@ def start_scenario(caller: Caller, body: ScenarioRequest) -> Accepted:
         for phase in plan_phases(composition, real, synthetic, preset.training, seeds[0])
     ]
     request = {
-        **_resolved(body, preset, body.real, body.synthetic),
+        **_resolved(body, preset, body.real, body.synthetic, sources),
         # Other seeds keep other real images for the second phase; the synthetic ones are the same for all.
         "image_sets": sources.used_sets(phase.selection for phase in phases),
         "scenario": body.scenario,
@@ -110,7 +112,9 @@ def _requested_composition(name: str, counts: CompositionRequest | None) -> Comp
     return Composition(name, {key: Count(count.real, count.synthetic) for key, count in counts.items()})
 
 
-def _resolved(body: TrainRequest | ScenarioRequest, preset: Preset, real: str, synthetic: list[str]) -> dict[str, Any]:
+def _resolved(
+    body: TrainRequest | ScenarioRequest, preset: Preset, real: str, synthetic: list[str], sources: Sources
+) -> dict[str, Any]:
     """What both kinds of job need, so that the worker reads nothing but the job's request."""
     return {
         "real": real,
@@ -121,4 +125,5 @@ def _resolved(body: TrainRequest | ScenarioRequest, preset: Preset, real: str, s
         "training": dataclasses.asdict(preset.training),
         "name": body.name,
         "leakage_waiver": body.leakage_waiver,
+        "crossing_patients": list(sources.crossing_patients),
     }

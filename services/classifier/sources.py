@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from services.classifier.scenarios.composition import Composition, Selection, select
-from shared.artifacts.leakage import note_on_test_set, require_no_leakage
+from services.evaluator.lineage import find_models
+from shared.artifacts.annotations import annotated_images
+from shared.artifacts.leakage import find_crossing_patients, note_on_test_set, require_no_leakage
 from shared.artifacts.store import Artifact, ArtifactStore
+from shared.database import get_database
 from shared.errors import InvalidInput
 from shared.objects import ObjectStore
 from shared.progress import Progress
@@ -18,6 +21,12 @@ if TYPE_CHECKING:
 
 READ_THREADS = 8
 READ_AT_ONCE = 64
+
+_CHOOSE_IMAGES: Final = frozenset(
+    ("name", "duplicates", "near_duplicates", "leaks", "label_conflicts", "groups", "size_limits", "balance",
+     "reduction", "planes", "seed", "draws", "leakage_waiver")
+)  # fmt: skip
+"""Members of a recipe that say which images are kept, and change no pixel of those that are."""
 
 
 class TestSetPreparedOtherwise(InvalidInput):
@@ -60,10 +69,33 @@ class Sources:
     synthetic_ids: list[str]
     test_id: str
     leakage_notes: list[str]
+    crossing_patients: tuple[str, ...] = ()
 
     def select(self, composition: Composition) -> Selection:
         """The images of this composition's first phase; the selection's names are keys."""
         return select(composition, pool(self.real), pool(self.synthetic))
+
+    def tested_on(self, selections: Iterable[Selection]) -> Self:
+        """These with the test images of the classes alone that a selection has: no other can be answered right.
+
+        Raises:
+            NoTestImages: there are none of these classes.
+        """
+        learnt = {name for selection in selections for name, _ in selection.real + selection.synthetic}
+        test = {key: record for key, record in self.test.items() if record.tumour_class in learnt}
+        absent = [
+            name for name in CLASS_ORDER if name in {record.tumour_class for record in self.test.values()} - learnt
+        ]
+        if not absent:
+            return self
+        classes = ", ".join(name for name in CLASS_ORDER if name in learnt)
+        if not test:
+            raise NoTestImages(f"The image set {self.test_id} has no test images of the classes trained on: {classes}.")
+        note = (
+            f"Tested on {classes}: the {len(self.test) - len(test)} test images of {', '.join(absent)} are left out, "
+            "as nothing was trained on these classes."
+        )
+        return replace(self, test=test, leakage_notes=[*self.leakage_notes, note])
 
     def used_sets(self, selections: Iterable[Selection]) -> list[str]:
         """The real set, which gives the recipe too, the synthetic sets that the selections draw from, the test set."""
@@ -84,8 +116,18 @@ def open_sources(
     synthetic_ids: Sequence[str],
     test_id: str | None,
     leakage_waiver: str | None = None,
+    crossing_patients: Sequence[str] | None = None,
 ) -> Sources:
     """Read the manifests and sort the images into real training, synthetic and test images.
+
+    Args:
+        artifacts: where manifests are.
+        owner: whose sets.
+        real_id: the set that is trained on.
+        synthetic_ids: sets that a composition may add images of.
+        test_id: another real set to test on; None: the Testing images of the first.
+        leakage_waiver: why leakage is accepted, if it is.
+        crossing_patients: what `Sources.crossing_patients` was when the work was asked for; None: look now.
 
     Raises:
         ImageSetNotFound: no such set, or somebody else's.
@@ -99,14 +141,17 @@ def open_sources(
     manifest = artifacts.manifest(real_set)
     test_set = _real_set(artifacts, owner, test_id) if test_id else real_set
     test_manifest = artifacts.manifest(test_set)
-    if test_manifest.get("recipe") != manifest.get("recipe"):
+    if _pixel_steps(test_manifest) != _pixel_steps(manifest):
         raise TestSetPreparedOtherwise(
-            f"The test set {test_set.id} was not prepared as the training set {real_set.id} was; preprocess both with "
-            "one recipe, or the accuracy measures the difference."
+            f"The test set {test_set.id} was not prepared as the training set {real_set.id} was, and the accuracy "
+            f"would measure the difference; preprocess it with the `recipe` in the manifest of {real_set.id}."
         )
     # Where another set is tested on, copies of this one's Testing images in its Training say nothing of the accuracy.
     if test_set.id == real_set.id:
-        notes = require_no_leakage(real_set, manifest, leakage_waiver)
+        crossing_patients = (
+            _patients_named_since(real_set, manifest) if crossing_patients is None else crossing_patients
+        )
+        notes = require_no_leakage(real_set, manifest, leakage_waiver, crossing_patients)
     else:
         notes = note_on_test_set(manifest, test_manifest)
     test = _records(test_manifest, [Split.TESTING])
@@ -123,8 +168,10 @@ def open_sources(
         if artifact.kind != "synthetic":
             raise NotASyntheticSet(f"The image set {set_id} is {artifact.kind}, not synthetic; name it as `real`.")
         synthetic |= _records(artifacts.manifest(artifact), [*Split, None])
+        notes += _note_on_generators(artifacts, artifact, test_set, owner)
     real = _records(manifest, [Split.TRAINING, None])
-    return Sources(real, synthetic, test, manifest.get("recipe"), real_set.id, [*synthetic_ids], test_set.id, notes)
+    ids = real_set.id, [*synthetic_ids], test_set.id
+    return Sources(real, synthetic, test, manifest.get("recipe"), *ids, notes, tuple(crossing_patients or ()))
 
 
 def pool(records: Records) -> dict[TumourClass, list[str]]:
@@ -172,6 +219,37 @@ def _real_set(artifacts: ArtifactStore, owner: str, set_id: str) -> Artifact:
             "added by `synthetic` with a `composition`."
         )
     return artifact
+
+
+def _pixel_steps(manifest: dict[str, Any]) -> dict[str, Any] | None:
+    recipe = manifest.get("recipe")
+    return recipe and {member: value for member, value in recipe.items() if member not in _CHOOSE_IMAGES}
+
+
+def _patients_named_since(real_set: Artifact, manifest: dict[str, Any]) -> list[str]:
+    """Patients in both splits of whom the set's own preparation did not know, since people named them afterwards."""
+    corrected = annotated_images(get_database(), real_set, manifest["images"])
+    return sorted(find_crossing_patients(corrected) - find_crossing_patients(manifest["images"]))
+
+
+def _note_on_generators(artifacts: ArtifactStore, synthetic: Artifact, test_set: Artifact, owner: str) -> list[str]:
+    """What a report must say where a generator may have learned from images that are tested on.
+
+    Its images of the set that is tested on are Training images, which the leakage gate looks at; of other sets nobody
+    knows whether they hold copies of the test images.
+    """
+    notes = []
+    for model in find_models(artifacts, synthetic, owner):
+        parents = artifacts.manifest(model)["parents"] if model.owner == owner else []
+        learned = [parent for parent in parents if parent.startswith("set-")]
+        if test_set.id in learned:
+            continue
+        images = f"images of {', '.join(learned)}" if learned else "images that are not known here"
+        notes.append(
+            f"The generator {model.id} of {synthetic.id} was trained on {images}: whether copies of images tested on "
+            "were among them was never checked."
+        )
+    return notes
 
 
 def _records(manifest: dict[str, Any], splits: Sequence[Split | None]) -> Records:

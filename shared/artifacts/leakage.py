@@ -8,9 +8,14 @@ Preprocessing looks for Testing images that occur in Training as well and leaves
 have no such member.
 """
 
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final, Protocol
 
 from shared.errors import Conflict
+from shared.tumour import Split
+
+_SHOWN: Final = 5
+"""Patients named in a sentence before the rest is only counted."""
 
 
 class NamedSet(Protocol):
@@ -29,17 +34,51 @@ class KnownLeakage(Conflict):
     """Testing images of the set occur in its Training images, and nobody has waived that."""
 
 
-def require_no_leakage(artifact: NamedSet, manifest: dict[str, Any], waiver: str | None) -> list[str]:
+def find_crossing_patients(images: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Groups (patients) that have Testing images and others; an image without a split counts as Training."""
+    sides: dict[bool, set[str]] = {True: set(), False: set()}
+    for image in images:
+        if image.get("group"):
+            sides[image.get("split") == Split.TESTING].add(image["group"])
+    return sides[True] & sides[False]
+
+
+def require_no_leakage(
+    artifact: NamedSet, manifest: dict[str, Any], waiver: str | None, named_since: Collection[str] = ()
+) -> list[str]:
     """What a report on work with this image set must say about leakage; nothing where none was found.
 
     Args:
         artifact: the image set that is trained on.
         manifest: its manifest.
         waiver: the reason with which the request accepts leakage, if it does.
+        named_since: patients in both splits whom the manifest does not know of: people named them afterwards.
 
     Raises:
         KnownLeakage: leaking images are in the set, and neither the request nor the set's manifest has a waiver.
     """
+    notes = _require_patients_apart(artifact, manifest, waiver, named_since)
+    return notes + _require_no_copies(artifact, manifest, waiver)
+
+
+def _require_patients_apart(
+    artifact: NamedSet, manifest: dict[str, Any], waiver: str | None, crossing: Collection[str]
+) -> list[str]:
+    if not crossing:
+        return []
+    named = ", ".join(sorted(crossing)[:_SHOWN]) + (" ..." if len(crossing) > _SHOWN else "")
+    found = f"{len(crossing)} patient group(s) of image set {artifact.id} have images in both splits ({named})"
+    waived = waiver or (manifest.get("leakage") or {}).get("waiver")
+    if waived is None:
+        raise KnownLeakage(
+            f"{found}, so accuracies on its Testing images would be too high. Preprocess the raw set again with these "
+            "groups, correct them, or send `leakage_waiver` with your reason, which is recorded.",
+            image_set=artifact.id,
+        )
+    return [f'{found}; accuracies on its Testing images are too high. Waived by "{waived}".']
+
+
+def _require_no_copies(artifact: NamedSet, manifest: dict[str, Any], waiver: str | None) -> list[str]:
     leakage = manifest.get("leakage")
     if leakage is None or not leakage["checked"]:
         remedy = "preprocess it" if artifact.kind == "raw" else "preprocess its raw set again"

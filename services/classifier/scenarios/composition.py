@@ -167,6 +167,8 @@ def _choose(
             asked=n,
             available=len(names),
         )
+    if origin == "real" and n == len(names):
+        return list(names)  # The study took all of its real images as they stand in its table, undrawn (section 5.2).
     # pandas' sample(n, random_state=42) without replacement is the head of this permutation (study, section 5.2).
     order = np.random.RandomState(CHOICE_SEED).permutation(len(names))
     return [names[k] for k in order[:n]]

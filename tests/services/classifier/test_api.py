@@ -17,7 +17,9 @@ from services.classifier.presets import TrainingConfig
 from services.classifier.scenarios.composition import Composition, Count, FineTuning
 from services.classifier.scenarios.plan import plan_phases
 from services.preprocess.recipe import Recipe
+from shared.artifacts.annotations import correct_images
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
+from shared.database import Database
 from shared.jobs.runner import run_shard
 from shared.jobs.store import JobStore
 from shared.settings import Settings
@@ -84,8 +86,9 @@ def keep_set(
                 "parameters": {},
             }
         )
+    parents = members.pop("parents", [])
     body = {"images": images, "recipe": RECIPE if kind == "preprocessed" else None, **members}
-    return artifacts.create(DraftArtifact("image_set", kind, kind, body), owner=OWNER)
+    return artifacts.create(DraftArtifact("image_set", kind, kind, body, parents=parents), owner=OWNER)
 
 
 @pytest.fixture
@@ -316,8 +319,72 @@ def test_a_test_set_of_another_recipe_is_refused(
 ) -> None:
     body = {"images": artifacts.manifest(real)["images"], "recipe": {"name": "another"}}
     other = artifacts.create(DraftArtifact("image_set", "preprocessed", "other", body), owner=OWNER)
-    with pytest.raises(sources.TestSetPreparedOtherwise, match="one recipe"):
+    with pytest.raises(sources.TestSetPreparedOtherwise, match="the `recipe` in the manifest"):
         sources.open_sources(artifacts, OWNER, real.id, [], other.id)
+
+
+def test_a_recipe_that_only_keeps_other_images_is_no_other_preparation(
+    artifacts: ArtifactStore, real: Artifact, other_shapes: Shapes
+) -> None:
+    kept = {**RECIPE, "name": "rigorous", "leaks": "training", "seed": 3}
+    other = keep_set(artifacts, other_shapes, "preprocessed", ("Testing",), recipe=kept)
+    assert sources.open_sources(artifacts, OWNER, real.id, [], other.id).test_id == other.id
+    sharper = keep_set(artifacts, other_shapes, "preprocessed", ("Testing",), recipe={**kept, "encoding": "jpeg95"})
+    with pytest.raises(sources.TestSetPreparedOtherwise):
+        sources.open_sources(artifacts, OWNER, real.id, [], sharper.id)
+
+
+def test_classes_that_nothing_was_trained_on_are_not_tested(
+    client: Client, jobs: JobStore, artifacts: ArtifactStore, real: Artifact
+) -> None:
+    pair, three = {"glioma": {"real": 8}, "notumor": {"real": 8}}, {"pituitary": {"real": 8}}
+    answer = client.post("/models/classifier", json={"train": {"real": real.id, "composition": pair}, **QUICK})
+    work_off(jobs, answer.json()["id"])
+    report = artifacts.newest("report", "classification", OWNER)
+    assert report is not None
+    told = artifacts.manifest(report)["report"]
+    assert told["metrics"]["n_images"] == 16
+    assert any("16 test images of meningioma, pituitary are left out" in note for note in told["notes"])
+    body = {"real": real.id, "compositions": {"two": pair, "three": pair | three}, "seeds": [1], **QUICK}
+    work_off(jobs, client.post("/scenarios", json=body).json()["id"])
+    report = artifacts.newest("report", "scenario", OWNER)
+    assert report is not None
+    told = artifacts.manifest(report)["report"]
+    assert told["n_test"] == 24
+    assert any(note.startswith("two was trained without pituitary") for note in told["notes"])
+
+
+def test_patients_named_after_the_preparation_are_leakage_too(
+    client: Client, artifacts: ArtifactStore, database: Database, real: Artifact
+) -> None:
+    images = artifacts.manifest(real)["images"]
+    names = [next(image["name"] for image in images if image["split"] == split) for split in ("Training", "Testing")]
+    correct_images(database, real, {names[0]: {"group": "p1"}}, by="key")
+    assert client.post("/models/classifier", json={"train": real.id, **QUICK}).status_code == 202
+    correct_images(database, real, {names[1]: {"group": "p1"}}, by="key")
+    refused = client.post("/models/classifier", json={"train": real.id, **QUICK})
+    assert (refused.status_code, refused.json()["code"]) == (409, "known_leakage")
+    assert "(p1)" in refused.json()["detail"]
+    opened = sources.open_sources(artifacts, OWNER, real.id, [], None, "to measure it")
+    assert opened.crossing_patients == ("p1",)
+    assert any("to measure it" in note for note in opened.leakage_notes)
+    # A worker goes by what was known when the work was asked for.
+    assert sources.open_sources(artifacts, OWNER, real.id, [], None, None, []).crossing_patients == ()
+
+
+def test_a_generator_that_learned_from_other_images_is_noted(
+    artifacts: ArtifactStore, real: Artifact, other_shapes: Shapes
+) -> None:
+    elsewhere = keep_set(artifacts, other_shapes, "preprocessed", ("Training",))
+    expected = {(real.id,): [], (elsewhere.id,): [elsewhere.id], (): ["not known here"]}
+    for parents, words in expected.items():
+        draft = DraftArtifact("model", "diffusion", "generator", {"config": {}, "objects": {}}, parents=[*parents])
+        model = artifacts.create(draft, owner=OWNER)
+        drawn = keep_set(artifacts, other_shapes, "synthetic", (None,), parents=[model.id])
+        opened = sources.open_sources(artifacts, OWNER, real.id, [drawn.id], None)
+        notes = [note for note in opened.leakage_notes if model.id in note]
+        assert len(notes) == len(words)
+        assert all(word in note for word, note in zip(words, notes, strict=True))
 
 
 def test_a_fine_tuned_composition_counts_the_images_of_both_phases(

@@ -47,6 +47,14 @@ def test_absent_classes_score_zero_and_raise_no_warning() -> None:
     assert summary["per_class"]["glioma"]["f1"] == pytest.approx(2 / 3)
 
 
+def test_macro_averages_are_of_the_classes_that_occur() -> None:
+    """Absent from truth and answers, a class says nothing; one that is only answered, wrongly, counts as 0."""
+    index = np.array([0, 2, 2])
+    assert metrics.summarise(metrics.confusion_matrix(index, index))["macro"] == {"precision": 1, "recall": 1, "f1": 1}
+    wrong = metrics.summarise(metrics.confusion_matrix(np.array([0, 0, 2, 2]), np.array([0, 1, 2, 2])))
+    assert wrong["macro"]["recall"] == pytest.approx((0.5 + 0 + 1) / 3)
+
+
 @given(CLASS_INDICES, st.integers(0, 2**32 - 1))
 def test_identities_between_the_metrics(true: list[int], seed: int) -> None:
     true_index = np.array(true)

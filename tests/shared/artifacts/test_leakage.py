@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.artifacts.leakage import KnownLeakage, note_on_test_set, require_no_leakage
+from shared.artifacts.leakage import KnownLeakage, find_crossing_patients, note_on_test_set, require_no_leakage
 from shared.artifacts.store import Artifact
 
 
@@ -46,6 +46,23 @@ def test_a_waiver_lets_pass_and_is_repeated(own: str | None, asked: str | None, 
     (note,) = require_no_leakage(artifact(), manifest(kept=5, waiver=own), asked)
     assert "5 Testing images" in note
     assert note.endswith(f"Waived by {said}.")
+
+
+def test_patients_named_since_need_a_waiver_too() -> None:
+    images = [
+        {"split": "Training", "group": "p1"},
+        {"split": None, "group": "p2"},
+        {"split": "Testing", "group": "p1"},
+        {"split": "Testing", "group": "p2"},
+        {"split": "Testing", "group": "p3"},
+        {"split": "Training"},
+    ]
+    crossing = find_crossing_patients(images)
+    assert crossing == {"p1", "p2"}
+    with pytest.raises(KnownLeakage, match=r"2 patient group\(s\) .* \(p1, p2\)"):
+        require_no_leakage(artifact(), manifest(kept=0), None, crossing)
+    (note,) = require_no_leakage(artifact(), manifest(kept=0), "a replay", crossing)
+    assert note.endswith('Waived by "a replay".')
 
 
 def test_unknown_is_said_and_never_refused() -> None:

@@ -50,6 +50,12 @@ def test_a_smaller_choice_is_part_of_every_larger_one(a: int, b: int, c: int, d:
     assert set(chosen_small.synthetic) <= set(chosen_large.synthetic)
 
 
+def test_all_real_images_stand_in_the_order_of_the_set_however_they_are_asked_for() -> None:
+    named = select(Composition("c", {name: Count(40) for name in CLASS_ORDER}), REAL, SYNTHETIC)
+    assert named == select(Composition("c", {name: Count("all") for name in CLASS_ORDER}), REAL, SYNTHETIC)
+    assert [key for _, key in named.real[:3]] == REAL[STUDY_ROW_ORDER[0]][:3]
+
+
 def test_synthetic_images_are_the_ones_the_study_drew() -> None:
     # Study, section 5.2: "110, 419, 565, 77, 181, 284, 10, 469, ..." of a 600-row block.
     pool = {name: [str(k) for k in range(600)] for name in CLASS_ORDER}
