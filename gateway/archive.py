@@ -16,18 +16,18 @@ _THREADS: Final = 8
 def stream_archive(objects: ObjectStore, images: Sequence[dict[str, Any]]) -> Iterator[bytes]:
     """The bytes of a zip with the original bytes of every image under its name; stored, as images are compressed."""
     archive = ZipStream(compress_type=ZIP_STORED)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        waiting: deque[tuple[str, Future[bytes]]] = deque()
-        try:
-            for image in images:
-                waiting.append((image["name"], pool.submit(objects.get_blob, image["sha256"])))
-                if len(waiting) > _AHEAD:
-                    yield from _add(archive, *waiting.popleft())
-            while waiting:
+    pool = ThreadPoolExecutor(_THREADS)
+    waiting: deque[tuple[str, Future[bytes]]] = deque()
+    try:
+        for image in images:
+            waiting.append((image["name"], pool.submit(objects.get_blob, image["sha256"])))
+            if len(waiting) > _AHEAD:
                 yield from _add(archive, *waiting.popleft())
-        finally:  # also when the client goes away in the middle
-            for _, future in waiting:
-                future.cancel()
+        while waiting:
+            yield from _add(archive, *waiting.popleft())
+    finally:
+        # When the client goes away in the middle, this runs on the event loop, which must not wait for the threads.
+        pool.shutdown(wait=False, cancel_futures=True)
     yield from archive.footer()
 
 

@@ -16,7 +16,8 @@ from shared.app import INTERNAL_TOKEN, KEY_ID, OWNER, REQUEST_ID
 from shared.errors import InvalidInput, ServiceUnavailable
 from shared.settings import Settings
 
-_PASSED_ON: Final = ("content-type", "content-length", "accept", "idempotency-key", "if-none-match")
+_PASSED_ON: Final = ("accept", "idempotency-key", "if-none-match")
+_PASSED_ON_WITH_A_BODY: Final = ("content-type", "content-length")
 _PASSED_BACK: Final = (
     "content-type",
     "content-length",
@@ -33,6 +34,10 @@ _FRAME_BYTES: Final = 64 * 1024
 
 class IdempotencyKeyInvalid(InvalidInput):
     """The Idempotency-Key cannot be compared."""
+
+
+class RequestTargetInvalid(InvalidInput):
+    """The path or query has a character that no URL has there."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +86,25 @@ async def forward(request: Request, route: Forwarded) -> Response:
     """The service's answer to `request`; a problem document of the service passes unchanged.
 
     Raises:
+        RequestTargetInvalid: the path or query cannot be part of a URL.
         ServiceUnavailable: the service does not answer; the error names it.
         UploadTooLarge: the body is above the limit of this path.
     """
     resources = resources_of(request)
     # The bytes as they came: decoded and encoded again, a non-ASCII path or header would not survive.
     raw_path, query = request.scope["raw_path"], request.scope["query_string"]
-    url = httpx.URL(resources.service_urls()[route.service]).copy_with(
-        raw_path=raw_path + (b"?" + query if query else b"")
-    )
+    service_url = httpx.URL(resources.service_urls()[route.service])
+    try:
+        url = service_url.copy_with(raw_path=raw_path + (b"?" + query if query else b""))
+    except httpx.InvalidURL as error:
+        raise RequestTargetInvalid(
+            "The path or query has a character that must be percent-encoded; write %23 for #."
+        ) from error
     outgoing = resources.services.build_request(
         request.method,
         url,
         headers=_headers(request, resources.settings),
-        content=_body(request, route, resources.settings) if request.method == "POST" else None,
+        content=_body(request, route, resources.settings) if _has_body(request) else None,
         timeout=httpx.Timeout(route.timeout_s, connect=2.0),
     )
     try:
@@ -119,10 +129,11 @@ def _headers(request: Request, settings: Settings) -> list[tuple[bytes, bytes]]:
         raise IdempotencyKeyInvalid("The Idempotency-Key must be ASCII, for example a UUID.")
     principal = principal_of(request)
     chunked = "transfer-encoding" in request.headers
+    names = _PASSED_ON + (_PASSED_ON_WITH_A_BODY if _has_body(request) else ())
     passed = [
         (name, value)
         for name, value in request.headers.raw
-        if name.decode("latin-1") in _PASSED_ON and not (chunked and name == b"content-length")
+        if name.decode("latin-1") in names and not (chunked and name == b"content-length")
     ]
     own = {
         INTERNAL_TOKEN: settings.internal_token,
@@ -132,6 +143,11 @@ def _headers(request: Request, settings: Settings) -> list[tuple[bytes, bytes]]:
         "Accept-Encoding": "identity",
     }
     return passed + [(name.encode(), value.encode()) for name, value in own.items()]
+
+
+def _has_body(request: Request) -> bool:
+    """Whether a body is passed on; what comes with a GET means nothing (RFC 9110, 9.3.1)."""
+    return request.method == "POST"
 
 
 async def _body(request: Request, route: Forwarded, settings: Settings) -> AsyncIterator[bytes]:

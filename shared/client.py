@@ -99,7 +99,7 @@ class SynthMRI(ModelCalls):
 
     def image(self, image_set: str, name: str, px: int | None = None) -> bytes:
         """One image as PNG."""
-        return self._transport.get(f"/image-sets/{image_set}/images/{name}", px=px).content
+        return self._transport.get(f"/image-sets/{image_set}/images/{quote(name)}", px=px).content
 
     def correct_image(self, image_set: str, name: str, **members: str | None) -> Json:
         """One image with its `plane` or `group` corrected; None takes a correction back."""

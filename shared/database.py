@@ -140,7 +140,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn the driver's connection errors into `DatabaseUnavailable`, a full disk into `StorageFull`."""
+    """Turn lost connections and a server that only reads into `DatabaseUnavailable`, a full disk into `StorageFull`."""
     try:
         yield
     except PoolTimeout as error:
@@ -151,6 +151,9 @@ def _translated() -> Iterator[None]:
             raise StorageFull("The disk that holds the database is full; free some space and try again.") from error
         raise DatabaseUnavailable("The database does not answer; try again in a moment.") from error
     except DBAPIError as error:
+        # PostgreSQL's state 25006 is read_only_sql_transaction: a standby, or a server whose disk is nearly full.
+        if getattr(error.orig, "sqlstate", None) == "25006":
+            raise DatabaseUnavailable("The database takes no changes at the moment; try again later.") from error
         if error.connection_invalidated:
             raise DatabaseUnavailable("The connection to the database was lost; try again in a moment.") from error
         raise

@@ -132,7 +132,7 @@ def draw_grid(
     n = min(n, len(wanted))
     chosen = [wanted[index * len(wanted) // n] for index in range(n)]
     return Response(
-        contact_sheet([resources.objects.get_blob(image["sha256"]) for image in chosen], px),
+        contact_sheet(chosen, lambda image: resources.objects.get_blob(image["sha256"]), px),
         media_type="image/png",
         # Somebody may correct a plane at any time.
         headers={"Cache-Control": "private, max-age=3600" if plane is None else "private, no-cache"},

@@ -93,19 +93,20 @@ def _check_end(file: BinaryIO, max_entries: int) -> None:
     if file.read(4) not in (b"PK\x03\x04", b"PK\x05\x06"):
         raise NotAZip("The file does not begin as a zip does; send a zip, or the images themselves.")
     size = file.seek(0, 2)
-    tail_at = max(0, size - _END.size - _MAX_COMMENT_BYTES)
+    tail_at = max(0, size - _END64.size - _END64_LOCATOR.size - _END.size - _MAX_COMMENT_BYTES)
     file.seek(tail_at)
     tail = file.read()
     at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or len(tail) - at < _END.size:
+    if at < 0 or not 0 <= len(tail) - at - _END.size <= _MAX_COMMENT_BYTES:
         raise ZipTruncated("The end of the zip is missing; the transfer or the disk cut it off. Make the zip again.")
     _, _, _, _, n_entries, directory_bytes, _, _ = _END.unpack_from(tail, at)
     locator_at = at - _END64_LOCATOR.size
     if locator_at >= 0 and tail[locator_at : locator_at + 4] == b"PK\x06\x07":
         _, _, end64_at, _ = _END64_LOCATOR.unpack_from(tail, locator_at)
-        file.seek(min(end64_at, size))
-        record = file.read(_END64.size)
-        if len(record) < _END64.size or record[:4] != b"PK\x06\x06":
+        record = tail[max(0, locator_at - _END64.size) : locator_at]
+        # `zipfile` of Python 3.11.7 reads the record directly before the locator, whatever the locator says.
+        named_at = tail_at + locator_at - _END64.size
+        if end64_at != named_at or len(record) < _END64.size or record[:4] != b"PK\x06\x06":
             raise ZipTruncated("The zip64 end record is not where the zip says; make the zip again.")
         *_, n_entries, directory_bytes, _ = _END64.unpack(record)
     if n_entries > max_entries or directory_bytes > max_entries * _DIRECTORY_ENTRY_BYTES:

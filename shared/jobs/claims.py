@@ -163,7 +163,10 @@ class Claims:
             return [result for result in session.scalars(query.order_by(ShardRow.number)) if result is not None]
 
     def finish_job(self, claim: Claim, rows: list[ArtifactRow]) -> bool:
-        """Make the job succeeded and its artifacts exist, in one transaction; False if another outcome was first."""
+        """Make the job succeeded and its artifacts exist, in one transaction; False if another outcome was first.
+
+        Called again with the same `rows` after a commit that failed, it stores them all the same.
+        """
         made = [{"noun": row.noun, "kind": row.kind, "id": row.id} for row in rows]
         succeeded = _running(claim).values(status=JobStatus.SUCCEEDED, finished_at=now_s(), artifacts=made)
         with self._database.writing() as session:
@@ -172,7 +175,9 @@ class Claims:
             finished = {"status": ShardStatus.SUCCEEDED, "done": ShardRow.total, "resume_sha256": None}
             if not _give_up(session, claim, **finished):
                 return False
-            session.add_all(rows)
+            for row in rows:
+                # A copy is stored: a row that was added itself would count as stored after a commit that failed.
+                session.merge(row)
             return True
 
     def fail(self, claim: Claim, code: str, detail: str, *, discard_resume: bool = False) -> bool:

@@ -35,6 +35,7 @@ class NewJob:
         shards: one small JSON object per part that any worker may take; empty means the finishing step does it all.
             A member `stage` (0 if left out, then 1, 2, ...) makes a part wait for all parts of earlier stages.
         total: how many units the whole job has, in `unit`s.
+        key_owner: whose `idempotency_key` it is; None means the owner's.
     """
 
     kind: str
@@ -47,6 +48,14 @@ class NewJob:
     retry_of: str | None = None
     idempotency_key: str | None = None
     request_hash: str = ""
+    key_owner: str | None = None
+
+    def keyed(self) -> KeyedRequest | None:
+        """The request, if it has an Idempotency-Key."""
+        if not self.idempotency_key:
+            return None
+        owner = self.owner if self.key_owner is None else self.key_owner
+        return KeyedRequest(owner, self.idempotency_key, self.request_hash)
 
 
 class JobStore:
@@ -86,8 +95,8 @@ class JobStore:
                 session.add_all(_shards(job_id, new.shards, carried))
                 if new.retry_of and any(_takes_over(shard) for shard in carried):
                     take_over_files(session, new.retry_of, job_id)
-                if new.idempotency_key:
-                    remember(session, new.owner, new.idempotency_key, new.request_hash, f"jobs/{job_id}")
+                if keyed := new.keyed():
+                    remember(session, keyed.owner, keyed.key, keyed.request_hash, f"jobs/{job_id}")
         except IntegrityError:
             if known := self._recall(new):  # somebody else with the same key was first
                 return known, False
@@ -95,9 +104,8 @@ class JobStore:
         return job_id, True
 
     def _recall(self, new: NewJob) -> str | None:
-        if not new.idempotency_key:
-            return None
-        resource = recall(self._database, new.owner, new.idempotency_key, new.request_hash)
+        keyed = new.keyed()
+        resource = recall(self._database, keyed.owner, keyed.key, keyed.request_hash) if keyed else None
         return resource.removeprefix("jobs/") if resource else None
 
     def queued_shards(self, job_id: str) -> list[int]:
@@ -223,6 +231,7 @@ class JobStore:
             retry_of=old.id,
             idempotency_key=new.idempotency_key,
             request_hash=new.request_hash,
+            key_owner=new.owner,  # who asks, not whose job it is
         )
         return self._insert(again, shards)
 

@@ -1,5 +1,6 @@
 """Forwarding to a service that answers like one, and to one that is not there."""
 
+import socket
 import threading
 from typing import Any
 
@@ -39,6 +40,11 @@ def make_service() -> FastAPI:
     async def classify(request: Request) -> dict[str, int]:
         return {"bytes": len(await request.body())}
 
+    @app.get("/weights")
+    async def list_weights(request: Request) -> dict[str, Any]:
+        sent = [name for name in ("content-length", "content-type") if name in request.headers]
+        return {"sent": sent, "bytes": len(await request.body())}
+
     @app.post("/models/import")
     async def take_weights(request: Request) -> dict[str, int]:
         return {"bytes": len(await request.body())}
@@ -53,7 +59,7 @@ def service(settings):
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_until(lambda: server.started)
-    settings.generator_url = settings.classifier_url = f"http://127.0.0.1:{port}"
+    settings.generator_url = settings.classifier_url = settings.evaluator_url = f"http://127.0.0.1:{port}"
     yield server
     server.should_exit = True
     thread.join(timeout=10)
@@ -98,6 +104,24 @@ def test_bodies_are_streamed_and_limited(service, gateway, keys, settings):
     assert (large.status_code, large.json()["code"]) == (413, "upload_too_large")
     chunked = gateway.post("/generate", content=iter([bytes(700_000)] * 2), headers=keys["alice"])
     assert (chunked.status_code, chunked.json()["code"]) == (413, "upload_too_large")
+
+
+def test_a_get_with_a_body_is_forwarded_without_it(service, gateway, keys):
+    headers = {**keys["alice"], "Content-Type": "application/json"}
+    answer = gateway.request("GET", "/weights", content=b"{}", headers=headers)
+    assert (answer.status_code, answer.json()) == (200, {"sent": [], "bytes": 0})
+
+
+@pytest.mark.parametrize("target", ["/generate?class=glioma#x", "/generate?a#b=c", "/weights/a#b", "/weights/#"])
+def test_a_fragment_in_the_request_target_is_refused(service, gateway, keys, target):
+    """No browser or client library sends one; httpx would not either."""
+    with socket.create_connection((gateway.base_url.host, gateway.base_url.port), timeout=20) as connection:
+        authorization = keys["admin"]["Authorization"]
+        head = f"POST {target} HTTP/1.1\r\nHost: gateway\r\nAuthorization: {authorization}\r\n"
+        connection.sendall(f"{head}Content-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 422 "), answer
+    assert b'"code":"request_target_invalid"' in answer
 
 
 def test_weights_have_the_limit_of_imports(service, gateway, keys, settings):

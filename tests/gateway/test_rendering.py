@@ -62,4 +62,31 @@ def test_the_longer_side_has_px_pixels(size, px, wanted):
 
 @pytest.mark.parametrize(("n", "wanted"), [(1, (32, 32)), (2, (66, 32)), (5, (100, 66)), (9, (100, 100))])
 def test_contact_sheets_are_near_square(n, wanted):
-    assert opened(contact_sheet([picture(seed) for seed in range(n)], 32)).size == wanted
+    assert opened(contact_sheet(range(n), picture, 32)).size == wanted
+
+
+def test_a_contact_sheet_holds_one_original_at_a_time():
+    held, most = 0, 0
+
+    class Original(bytes):
+        """Bytes that count how many of their kind there are."""
+
+        def __new__(cls, seed):
+            nonlocal held, most
+            held += 1
+            most = max(most, held)
+            return super().__new__(cls, picture(seed))
+
+        def __del__(self):
+            nonlocal held
+            held -= 1
+
+    contact_sheet(range(9), Original, 32)
+    assert (held, most) == (0, 1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_image_without_a_finite_pixel_is_one_gray(value):
+    shown = np.asarray(opened(to_png(encoded(np.full((32, 32), value, np.float32), "TIFF"), None)))
+    assert shown.shape == (32, 32)
+    assert shown.min() == shown.max()

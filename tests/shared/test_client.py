@@ -207,6 +207,12 @@ def test_corrections_keep_their_nulls_and_any_name(client, script):
     assert json.loads(sent[2][2]) == {"items": [{"name": "a", "group": None}]}
 
 
+def test_images_are_fetched_by_any_name(client, script):
+    script.answers["/image-sets/set-1/images/glioma/scan%231%3F%25.png"] = [(200, "image/png", b"png")]
+    assert client.image("set-1", "glioma/scan#1?%.png", px=96) == b"png"
+    assert script.requests[0][1] == "/image-sets/set-1/images/glioma/scan%231%3F%25.png?px=96"
+
+
 def test_health_answers_when_something_is_down(client, script):
     script.answers["/readyz"] = [as_json({"status": "down", "down": {"redis": "does not answer"}}, 503)]
     assert client.health()["down"] == {"redis": "does not answer"}

@@ -60,7 +60,7 @@ def test_preprocessing_and_previews_show_the_same_pixels_the_right_way_up(kind: 
     image = read_gray(data)
     np.testing.assert_array_equal(image.pixels_u8, seen)
     np.testing.assert_array_equal(shown(to_png(data, None)), seen)
-    np.testing.assert_array_equal(shown(contact_sheet([data], 40)).max(axis=0) > 0, _columns_in_cell(seen))
+    np.testing.assert_array_equal(shown(contact_sheet([data], bytes, 40)).max(axis=0) > 0, _columns_in_cell(seen))
     assert image.facts.orientation == (None if orientation == 1 else orientation)
     assert (image.facts.height, image.facts.width) == seen.shape
     assert ("orientation" in image.facts.record()) is (orientation != 1)

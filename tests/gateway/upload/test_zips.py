@@ -140,6 +140,50 @@ def test_directory_of_a_hundred_thousand_entries_is_not_loaded(tmp_path):
         unpack(tmp_path, b"PK\x03\x04" + end)
 
 
+def end64(n_entries, directory_bytes, directory_at):
+    """A zip64 end record, 56 bytes."""
+    sizes = (n_entries, n_entries, directory_bytes, directory_at)
+    return struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, *sizes)
+
+
+def as_zip64(plain, comment=b"", *, shift=0):
+    """`plain` with a zip64 end record and a locator that names a place `shift` bytes after it."""
+    directory_at, end_at = plain.index(b"PK\x01\x02"), plain.index(b"PK\x05\x06")
+    *_, n_entries, directory_bytes, _, _ = struct.unpack("<4s4H2LH", plain[end_at:])
+    record = end64(n_entries, directory_bytes, directory_at)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, end_at + shift, 1)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, 46, directory_at, len(comment))
+    return plain[:end_at] + record + locator + end + comment
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1, 65_459, 65_535])
+def test_a_zip64_unpacks_whatever_its_comment(tmp_path, n_bytes):
+    files = unpack(tmp_path, as_zip64(zip_of({"glioma/1.png": IMAGE, "glioma/2.png": IMAGE}), b"c" * n_bytes))
+    assert [file.name for file in files] == ["glioma/1.png", "glioma/2.png"]
+
+
+@pytest.mark.parametrize("n_bytes", [65_459, 65_479, 65_480, 65_515, 65_516, 65_535])
+def test_the_longest_comment_hides_no_zip64_directory(tmp_path, n_bytes):
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, 46, 4, n_bytes)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 4, 1)
+    with pytest.raises(errors.TooManyEntries):
+        unpack(tmp_path, b"PK\x03\x04" + end64(5_000_000, 2**31, 4) + locator + end + b"c" * n_bytes)
+
+
+def test_a_comment_longer_than_any_is_no_end(tmp_path):
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0, 0, 0, 4, 65_535)
+    with pytest.raises(errors.ZipTruncated, match="end of the zip is missing"):
+        unpack(tmp_path, b"PK\x03\x04" + bytes(100) + end + b"c" * 65_536)
+
+
+def test_a_zip64_locator_cannot_name_another_record_than_the_one_that_is_read(tmp_path):
+    """`zipfile` reads the record directly before the locator, whatever the locator says."""
+    many = zip_of({f"glioma/{index}.png": b"" for index in range(1001)})
+    benign = end64(1, 46, many.index(b"PK\x01\x02"))
+    with pytest.raises(errors.ZipTruncated, match="zip64 end record is not where the zip says"):
+        unpack(tmp_path, as_zip64(many, benign, shift=56 + 20 + 22))
+
+
 def test_unpacking_stops_at_the_limit_and_not_after_it(tmp_path):
     limits = SimpleNamespace(**{**vars(LIMITS), "upload_max_ratio": 1e9, "upload_max_unpacked_bytes": 2_000_000})
     with pytest.raises(errors.ZipUnpacksTooLarge):

@@ -207,6 +207,18 @@ def test_only_its_owner_and_an_administrator_retry_a_job(jobs: JobStore) -> None
     assert jobs.get(again, "team")["retry_of"] == job_id
 
 
+def test_the_key_of_an_administrators_retry_is_the_administrators(jobs: JobStore) -> None:
+    job_id, _ = jobs.create(new())
+    jobs.cancel(job_id, "team")
+    again, _ = jobs.retry(job_id, new("k", "retry", owner="ops"), by_administrator=True)
+    assert jobs.retry(job_id, new("k", "retry", owner="ops"), by_administrator=True) == (again, False)
+    with pytest.raises(IdempotencyKeyReused):
+        jobs.create(new("k", "another", owner="ops"))
+    theirs, is_new = jobs.create(new("k", "another"))
+    assert is_new
+    assert jobs.get(theirs, "team")["retry_of"] is None
+
+
 def test_a_job_that_succeeded_is_not_retried(jobs: JobStore, database: Database) -> None:
     claims = Claims(database, 30.0)
     job_id, _ = jobs.create(new(n_shards=0))
