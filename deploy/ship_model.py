@@ -19,8 +19,14 @@ from typing import Any, Final
 from services.generator.shipped_model import FACTS, FOLDER, WEIGHTS
 from shared.client import SynthMRI
 from shared.client_environment import connect
+from shared.errors import InvalidInput
+from shared.tumour import CLASS_ORDER
 
 _NOT_KEPT: Final = ("warnings", "notes", "imported")  # of set and import; the card for people says what matters
+
+
+class ModelLacksClasses(InvalidInput):
+    """The platform's own model draws every class, and this one does not."""
 
 
 def ship_model(
@@ -35,9 +41,17 @@ def ship_model(
         drawing: fields of the preset that say how it draws, with the values to ship: guidance and its interval,
             sampler_steps.
         folder: where to.
+
+    Raises:
+        ModelLacksClasses: the model does not draw all four classes.
     """
     manifest = client.model(model_id)
     preset = {**manifest["config"]["preset"], **drawing}
+    if missing := [each for each in CLASS_ORDER if each not in preset.get("classes", ())]:
+        raise ModelLacksClasses(
+            f"Model {model_id} is no model of all four classes: {', '.join(missing)} would not be drawn. Ship one that "
+            "was trained without a `class`, on a set that has all of them."
+        )
     with tempfile.TemporaryDirectory() as workplace:
         archive = Path(workplace, "model.zip")
         client.export_model(model_id, archive)
@@ -92,8 +106,11 @@ def main() -> None:
     }
     drawing = {field: value for field, value in asked.items() if value is not None}
     measured = json.loads(arguments.measured.read_text()) if arguments.measured else {}
-    with connect() as client:
-        n_bytes = ship_model(client, arguments.model_id, measured, drawing)
+    try:
+        with connect() as client:
+            n_bytes = ship_model(client, arguments.model_id, measured, drawing)
+    except ModelLacksClasses as error:
+        sys.exit(error.detail)
     sys.stdout.write(f"{FOLDER / WEIGHTS}: {n_bytes / 1e6:.1f} MB\n")
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,8 @@ def draw_offline(
             was trained in it.
 
     Returns:
-        What that file holds: SHA-256 of the weights, the recipe, and for each class its seed, images drawn and seconds.
+        What that file holds: SHA-256 of the weights, the recipe, and for each class its seed, and the images drawn and
+        the seconds of all runs together, those that were cut off too.
 
     Raises:
         ClassNotSaid: a network of one class and no `tumour_class`, or one of several that does not know it.
@@ -83,9 +84,16 @@ def draw_offline(
         folder = target / each
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{each}_{k:04d}.{ENDINGS[recipe.output]}" for k in range(1, n + 1)]
-        n_drawn = _draw_class(network, preset, own, each, paths, progress)
-        drawn[each] = {"seed": own.seed, "images": n_drawn, "seconds": round(time.monotonic() - began, 2)}
-    write_whole(card, json.dumps(facts, indent=1).encode())
+        earlier = drawn.get(each, {"images": 0, "seconds": 0.0})
+        # Of a run that was killed nothing is counted, but its images lie there.
+        n_drawn = max(earlier["images"], sum(path.exists() for path in paths))
+        try:
+            for _ in _draw_class(network, preset, own, each, paths, progress):
+                n_drawn += 1
+        finally:
+            seconds = round(earlier["seconds"] + time.monotonic() - began, 2)
+            drawn[each] = {"seed": own.seed, "images": n_drawn, "seconds": seconds}
+            write_whole(card, json.dumps(facts, indent=1).encode())
     return facts
 
 
@@ -126,8 +134,8 @@ def _draw_class(
     tumour_class: TumourClass,
     paths: Sequence[Path],
     progress: Progress,
-) -> int:
-    """Draw the images of one class that are missing among `paths`, image k being the kth; returns how many."""
+) -> Iterator[Path]:
+    """Draw the images of one class that are missing among `paths`, image k being the kth; yields each once it lies."""
     missing = [index for index, path in enumerate(paths) if not path.exists()]
     plan = SamplingPlan(
         preset.size_px, preset.value_range, recipe.seed, missing, recipe.batch_size, precision=recipe.precision
@@ -138,4 +146,4 @@ def _draw_class(
         for index, drawn in sample_unit_images(drawer, sampler, plan, progress=progress, device=choose_device()):
             data = encode_drawing(drawn, transposed=preset.transpose, output=recipe.output, size_px=recipe.size)
             write_whole(paths[index], data)
-    return len(missing)
+            yield paths[index]

@@ -1,5 +1,6 @@
 """The worker edge of the evaluator: `celery -A services.evaluator.tasks worker -P solo -Q evaluate`."""
 
+from services.generator.memory import run_on_gpu
 from shared.jobs.runner import run_shard
 from shared.queue import worker_app
 
@@ -11,7 +12,7 @@ def evaluate(job_id: str, shard: int) -> bool:
     """Measure one synthetic set against one real set."""
     from services.evaluator import evaluation_jobs
 
-    return run_shard(job_id, shard, finish=evaluation_jobs.finish_evaluation)
+    return run_on_gpu(job_id, shard, finish=evaluation_jobs.finish_evaluation)
 
 
 @celery.task(name="audit")
@@ -19,7 +20,7 @@ def audit(job_id: str, shard: int) -> bool:
     """Audit one class of a synthetic set, or its use for one training, or put the report together."""
     from services.evaluator import audit_jobs
 
-    return run_shard(job_id, shard, work=audit_jobs.audit_part, finish=audit_jobs.finish_audit)
+    return run_on_gpu(job_id, shard, work=audit_jobs.audit_part, finish=audit_jobs.finish_audit)
 
 
 @celery.task(name="exclude")

@@ -10,7 +10,15 @@ import numpy as np
 from services.generator.images import ImageU8, decode_gray, encode_png, shrink_image
 from services.generator.models.preset import Preset, TooManySteps
 from services.generator.sampling.appearance import AppearanceSpace, frechet_distance, real_floor
-from services.generator.sampling.calibration import GRID, Point, Setting, choose_settings, draw_chart, render_csv
+from services.generator.sampling.calibration import (
+    GRID,
+    Point,
+    Setting,
+    choose_settings,
+    draw_chart,
+    measure_pace,
+    render_csv,
+)
 from services.generator.sampling.outputs import ImageUnit, encode_drawing
 from services.generator.sampling.recipe import SamplingRecipe, SamplingWishes, resolve_recipe
 from services.generator.sources import (
@@ -129,20 +137,30 @@ def measure_setting(execution: Execution) -> dict[str, Any]:
 
 
 def _predict_seconds(execution: Execution, recipe: SamplingRecipe) -> float:
-    """Seconds that the setting will take, from two batches of two steps, of which the first only warms up."""
+    """Seconds that the setting will take, from two batches of few steps; what is done once at first is done before.
+
+    A network that is compiled is so at the first batch of each size, and guidance doubles the size.
+    """
     from services.generator.sampling.guidance import count_passes
     from services.generator.sampling.samplers import build_sampler
 
-    trial_steps, n, classes = 2, execution.request["n"], execution.request["classes"]
-    trial = recipe.model_copy(update={"sampler": "ddim", "steps": trial_steps, "guidance": 1.0})
-    for _ in range(2):
+    n, classes = execution.request["n"], execution.request["classes"]
+    plain = recipe.model_copy(update={"sampler": "ddim", "guidance": 1.0})
+
+    def time_drawing(steps: int, trial: SamplingRecipe = plain) -> float:
         began = time.perf_counter()
-        _draw(execution, trial, range(1), _Part(execution.progress))
-        seconds = time.perf_counter() - began
-    n_batches = sum(-(-len(range(number, n, len(classes))) // recipe.batch_size) for number in range(len(classes)))
+        _draw(execution, trial.model_copy(update={"steps": steps}), range(1), _Part(execution.progress))
+        return time.perf_counter() - began
+
+    if recipe.guidance != 1:
+        everywhere = {"guidance": recipe.guidance, "guidance_sigma_min": 0.0, "guidance_sigma_max": None}
+        time_drawing(1, plain.model_copy(update=everywhere))
+    time_drawing(1)
     _, preset = load_network(execution.request["weights"])
+    pace_s, once_s = measure_pace(time_drawing, preset.schedule.train_steps)
+    n_batches = sum(-(-len(range(number, n, len(classes))) // recipe.batch_size) for number in range(len(classes)))
     passes = count_passes(preset, recipe, build_sampler(recipe.sampler, recipe.steps, preset.schedule).timesteps)
-    return seconds / trial_steps * passes * n_batches
+    return pace_s * passes * n_batches + once_s
 
 
 def _draw(execution: Execution, recipe: SamplingRecipe, indices: range, progress: Progress) -> list[str]:

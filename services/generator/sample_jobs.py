@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from services.generator.memory import held_memory
+from services.generator.models.footprint import check_drawing
 from services.generator.sampling.outputs import ENDINGS, ImageUnit, encode_drawing
 from services.generator.sampling.recipe import SamplingRecipe, SamplingWishes, resolve_recipe
 from services.generator.sources import (
@@ -82,8 +83,8 @@ def start_generation(
 
     Raises:
         ModelNotFound, NotADiffusionModel, WrongTumourClass, TooManyImages, TooManySteps, SizeTooSmall, StudySizeFixed,
-        GuidanceNeedsClasses, GuidanceIntervalEmpty, ImageSetNotFound, NotGenerated, NothingToAdd, ExtensionDiffers,
-        ImagesExcluded: at once.
+        GuidanceNeedsClasses, GuidanceIntervalEmpty, BatchDoesNotFit, ImageSetNotFound, NotGenerated, NothingToAdd,
+        ExtensionDiffers, ImagesExcluded: at once.
     """
     most = get_settings().generate_max_n
     if n > most:
@@ -121,14 +122,17 @@ def cut_shards(indices: Sequence[int], recipe: SamplingRecipe, at_most: int | No
 
 def _resolve(model: Artifact, wishes: SamplingWishes) -> SamplingRecipe:
     manifest = get_artifacts().manifest(model)
+    preset = read_preset(manifest)
     calibration = newest_calibration(model) if wishes.quality is not None else None
-    return resolve_recipe(
-        read_preset(manifest),
+    recipe = resolve_recipe(
+        preset,
         model.id,
         wishes,
         trained_precision=read_precision(manifest),
         calibrated=calibration["choices"] if calibration else None,
     )
+    check_drawing(preset, recipe.batch_size, guided=recipe.guidance != 1)
+    return recipe
 
 
 def _continue_set(

@@ -9,6 +9,7 @@ import numpy as np
 
 from services.generator.corrections import apply_corrections
 from services.generator.images import check_images, decode_gray, prepare_image
+from services.generator.models.footprint import BatchDoesNotFit
 from services.generator.models.preset import Preset
 from services.generator.settings import get_generator_settings
 from services.generator.shipped_model import register_shipped_model
@@ -174,11 +175,24 @@ def read_precision(manifest: dict[str, Any]) -> str | None:
 
 @lru_cache(maxsize=4)
 def load_network(weights_sha256: str) -> "tuple[nn.Module, Preset]":
-    """The network with these weights on this machine's best device; the last four stay, for jobs that take turns."""
+    """The network with these weights on this machine's best device; the last four stay, for jobs that take turns.
+
+    Raises:
+        BatchDoesNotFit: the device has too little memory for the network alone.
+    """
+    import torch
+
     from services.generator.models.checkpoints import load_network as build
     from services.generator.models.network import choose_device
 
-    network, preset = build(get_objects().get_blob(weights_sha256), choose_device())
+    device = choose_device()
+    try:
+        network, preset = build(get_objects().get_blob(weights_sha256), device)
+    except torch.OutOfMemoryError as error:
+        raise BatchDoesNotFit(
+            f"The network needs more memory than {device} has free, even without images; retry the job when other jobs "
+            "on that device have ended, or ask for a smaller model."
+        ) from error
     if get_generator_settings().compile_networks:
         network.compile(dynamic=False)
     return network, preset

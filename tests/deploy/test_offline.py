@@ -167,10 +167,33 @@ def test_missing_images_are_drawn_to_the_same_bytes_and_others_stay(trained: Pat
     lost.unlink()
     kept.write_bytes(b"mine")
     again = draw_offline(weights, 6, target, wishes, NoProgress())
-    assert sum(drawn["images"] for drawn in again["classes"].values()) == 1
+    counts = {each: drawn["images"] for each, drawn in facts["classes"].items()}
+    assert set(counts.values()) == {6}
+    assert {each: drawn["images"] for each, drawn in again["classes"].items()} == counts | {lost.parent.name: 7}
+    assert all(again["classes"][each]["seconds"] >= drawn["seconds"] for each, drawn in facts["classes"].items())
     assert lost.read_bytes() == files[lost]
     assert kept.read_bytes() == b"mine"
     assert again["classes"].keys() == facts["classes"].keys()
+
+
+def test_the_file_beside_a_drawing_tells_the_images_of_all_runs(trained: Path, tmp_path: Path) -> None:
+    weights, wishes = (trained / WEIGHTS).read_bytes(), SamplingWishes(steps=3, seed=5, batch_size=1)
+    target, card = tmp_path / "drawn", tmp_path / "drawn.json"
+
+    def count() -> list[int]:
+        return [drawn["images"] for drawn in json.loads(card.read_text())["classes"].values()]
+
+    with pytest.raises(Stopping):
+        draw_offline(weights, 4, target, wishes, Recorder(3 * 2, how=Stopping))  # within the third image
+    assert count() == [2]
+    with pytest.raises(Stopping):
+        draw_offline(weights, 4, target, wishes, Recorder(3 * 3, how=Stopping))
+    assert count() == [4, 1]
+    killed = json.loads(card.read_text())
+    del killed["classes"][CLASS_ORDER[1]]  # A run that is killed says nothing of the class it was at.
+    card.write_text(json.dumps(killed))
+    draw_offline(weights, 4, target, wishes, NoProgress())
+    assert count() == [4, 4, 4, 4]
 
 
 def test_a_folder_holds_one_drawing(trained: Path, tmp_path: Path) -> None:

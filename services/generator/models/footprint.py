@@ -8,11 +8,15 @@ from shared.errors import InvalidInput
 MAX_PARAMETERS: Final = 300_000_000
 """Numbers that training adjusts; with Adam and a moving average these are 6 GB. The study has 18.5 million."""
 MAX_ATTENTION_BYTES: Final = 16 * 1024**3
-"""Of the largest matrix of attention that is written out for one batch."""
+"""Of the largest matrix of attention that is written out for one batch; softmax makes a second one."""
 
 
 class PresetTooLarge(InvalidInput):
     """The preset asks for a network or a batch that does not fit into memory."""
+
+
+class BatchDoesNotFit(InvalidInput):
+    """The network needs more memory for a batch than there is."""
 
 
 def check_footprint(preset: Preset) -> None:
@@ -22,12 +26,30 @@ def check_footprint(preset: Preset) -> None:
         PresetTooLarge: the network has too many parameters, or attention takes too much memory.
     """
     check_parameters(preset.unet)
-    n_bytes = measure_attention(preset)
+    n_bytes = measure_attention(preset, preset.batch_size)
     if n_bytes > MAX_ATTENTION_BYTES:
         raise PresetTooLarge(
-            f"Attention takes {n_bytes / 1024**3:.0f} GiB for a batch, and at most {MAX_ATTENTION_BYTES / 1024**3:.0f} "
-            "GiB are allowed. Lower batch_size or size, or set fused_attention of unet to true."
+            f"{_describe_attention(n_bytes)} Lower batch_size or size, or set fused_attention of unet to true."
         )
+
+
+def check_drawing(preset: Preset, batch_size: int, *, guided: bool) -> None:
+    """Return if a network of `preset` can draw `batch_size` images at once; guided, it sees each of them twice.
+
+    Raises:
+        BatchDoesNotFit: attention takes too much memory.
+    """
+    n_images = 2 * batch_size if guided else batch_size
+    n_bytes = measure_attention(preset, n_images)
+    if n_bytes > MAX_ATTENTION_BYTES:
+        most = MAX_ATTENTION_BYTES // measure_attention(preset, 1) // (2 if guided else 1)
+        advice = f"Ask for a smaller batch_size, {most} at most" if most else "Name a model of smaller images"
+        raise BatchDoesNotFit(f"{_describe_attention(n_bytes)} {advice}.", maximum=most)
+
+
+def _describe_attention(n_bytes: int) -> str:
+    limit = f"{MAX_ATTENTION_BYTES / 1024**3:.0f} GiB"
+    return f"Attention takes {n_bytes / 1024**3:.0f} GiB for a batch, and at most {limit} are allowed."
 
 
 def check_parameters(unet: UNetConfig) -> None:
@@ -44,8 +66,8 @@ def check_parameters(unet: UNetConfig) -> None:
         )
 
 
-def measure_attention(preset: Preset) -> int:
-    """Bytes of the largest attention matrix of one batch: float32, a row and a column for each pixel of its level.
+def measure_attention(preset: Preset, n_images: int) -> int:
+    """Bytes of the largest attention matrix of `n_images`: float32, a row and a column for each pixel of its level.
 
     Fused attention never writes the matrix out: 0.
     """
@@ -57,7 +79,7 @@ def measure_attention(preset: Preset) -> int:
     for level, (channels, attention) in enumerate(zip(unet.channels, unet.attention_levels, strict=True)):
         if attention or level == last:  # The middle block attends too.
             n_pixels = (preset.size_px // unet.patch_px // 2**level) ** 2
-            sizes.append(preset.batch_size * (channels // unet.head_channels) * n_pixels**2 * 4)
+            sizes.append(n_images * (channels // unet.head_channels) * n_pixels**2 * 4)
     return max(sizes)
 
 

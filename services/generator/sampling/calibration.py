@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,6 +37,21 @@ TOLERANCES: Final[dict[Quality, float]] = {"fast": 1.5, "balanced": 1.1}
 """How far above the best distance the cheapest setting may be; a judgement. Below the floor all are as good."""
 _COLOURS: Final = {"ddpm": "#1b1f24", "ddim": "#009e73", "dpm++": "#0072b2", "unipc": "#d55e00"}
 """Of the Okabe-Ito palette, told apart by every kind of colour vision."""
+
+
+def measure_pace(time_drawing: Callable[[int], float], train_steps: int) -> tuple[float, float]:
+    """Seconds of one step, and those that a drawing takes however many steps it has: it is set up, encoded and stored.
+
+    Args:
+        time_drawing: draws one batch in so many steps and returns the seconds.
+        train_steps: most steps there are.
+    """
+    few, more = 1, min(6, train_steps)
+    seconds_of_few, seconds_of_more = time_drawing(few), time_drawing(more)
+    pace = (seconds_of_more - seconds_of_few) / (more - few)
+    if pace <= 0:  # Something else had the processor meanwhile; too much is told sooner than too little.
+        return seconds_of_more / more, 0.0
+    return pace, max(0.0, seconds_of_few - few * pace)
 
 
 def choose_settings(points: Sequence[Point], floor: float, train_steps: int) -> dict[Quality, dict[str, Any]]:

@@ -15,6 +15,7 @@ level and none by more than five.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from services.generator.images import ImageU8
+from services.generator.models.footprint import BatchDoesNotFit
 from services.generator.sampling.outputs import ImageUnit, round_unit
 from services.generator.sampling.samplers import Sampler
 from services.generator.streams import Stream, open_stream
@@ -33,10 +35,6 @@ from shared.progress import Progress
 
 class SamplesNotFinite(InvalidInput):
     """The network drew NaN or infinite values, which are no gray levels."""
-
-
-class BatchDoesNotFit(InvalidInput):
-    """The network needs more memory for a batch than the device has."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +87,16 @@ def sample_unit_images(
         BatchDoesNotFit: the device has too little memory for a batch.
     """
     network.eval()
+    device = device or torch.device("cpu")
     (low, high), indices, total = plan.value_range, plan.indices, len(plan.indices)
     for start in range(0, total, plan.batch_size):
         batch = indices[start : start + plan.batch_size]
         generators = [open_stream(plan.seed, Stream.IMAGE, index) for index in batch]
         try:
-            x_0 = denoise_batch(network, sampler, plan, generators, progress, device or torch.device("cpu"))
-        except torch.OutOfMemoryError as error:
+            x_0 = denoise_batch(network, sampler, plan, generators, progress, device)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
             raise BatchDoesNotFit(
                 f"A batch of {plan.batch_size} images of {plan.size_px} px needs more memory than {device} has free; "
                 "ask for a smaller batch_size."
@@ -104,6 +105,11 @@ def sample_unit_images(
         _require_finite(batch, images_unit)
         progress.update(start + len(batch), total)
         yield from zip(batch, images_unit, strict=True)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a GPU, or the allocator of the CPU, whose error has no class of its own, had nothing left to give."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _require_finite(indices: Sequence[int], images_unit: NDArray[np.float32]) -> None:
@@ -131,7 +137,8 @@ def denoise_batch(
     times = torch.tensor(sampler.timesteps, device=device)
     x_t = _draw_noise(generators, shape, device)  # x_T ~ N(0, I)
     bfloat16 = plan.precision == "bfloat16"
-    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):  # Around all steps: weights are cast once.
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)  # Around all steps: weights are cast once.
+    with _exact_convolutions(), autocast:
         for i in range(len(sampler)):
             progress.raise_if_cancelled()
             predicted = network(x_t, times[i].expand(plan.batch_size)).float()
@@ -140,6 +147,17 @@ def denoise_batch(
             with torch.autocast(device.type, enabled=False):
                 x_t = sampler.step(predicted, i, x_t, noise)
     return x_t
+
+
+@contextmanager
+def _exact_convolutions() -> Iterator[None]:
+    """Within it, a GPU's float32 convolutions are just that: by default it rounds what they take to 10 bits (TF32)."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _draw_noise(generators: list[Generator], shape: tuple[int, int, int, int], device: torch.device) -> Tensor:

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from services.generator.images import check_images
+from services.generator.models.footprint import BatchDoesNotFit
 from services.generator.models.network import choose_device
 from services.generator.models.preset import Preset
+from services.generator.sampling.drawing import SamplesNotFinite
 from services.generator.training.batches import Batch, Batches
 from services.generator.training.curves import (
     Losses,
@@ -220,21 +222,30 @@ class _Run:
         """Measure and show what is due after `epoch` (1, 2, ...), if that was not done before an interruption."""
         preset, last = self._preset, epoch == self._preset.epochs
         if preset.sample_every is not None and (last or epoch % preset.sample_every == 0):
-            weights = self._learner.weights()
-            sheet = draw_sheet(
-                self._learner.network,
-                weights.get(AVERAGE, weights[RAW]),
-                preset,
-                seed=self._seed,
-                progress=self._progress,
-                dtype=self._learner.dtype,
-            )
-            self._publish(f"samples_epoch_{epoch:04d}.png", sheet)
+            self._show_samples(epoch)
         measured = bool(self._measurements) and self._measurements[-1].epoch == epoch
         if not measured and (last or epoch % preset.validate_every == 0):
             self._measurements.append(self._measure(epoch))
         if last or epoch % preset.validate_every == 0:
             self._publish(CURVES, json.dumps(self._curves()).encode())
+
+    def _show_samples(self, epoch: int) -> None:
+        """Publish a sheet; one that cannot be drawn is noted, for a training does not need it."""
+        weights = self._learner.weights()
+        try:
+            sheet = draw_sheet(
+                self._learner.network,
+                weights.get(AVERAGE, weights[RAW]),
+                self._preset,
+                seed=self._seed,
+                progress=self._progress,
+                dtype=self._learner.dtype,
+            )
+        except (BatchDoesNotFit, SamplesNotFinite, torch.OutOfMemoryError) as error:
+            reason = "were no numbers" if isinstance(error, SamplesNotFinite) else "did not fit into memory"
+            self._progress.note(samples=f"Those after epoch {epoch} {reason}; the training went on without them.")
+        else:
+            self._publish(f"samples_epoch_{epoch:04d}.png", sheet)
 
     def _measure(self, epoch: int) -> Measurement:
         """Validation losses after `epoch`; weights that are better than ever before are kept."""

@@ -39,6 +39,8 @@ def draw_sheet(
 
     Raises:
         Cancelled, Stopping: from `progress`, within one denoising step.
+        BatchDoesNotFit, torch.OutOfMemoryError: the images, or another network beside the one that trains.
+        SamplesNotFinite: the weights draw no numbers.
     """
     device = next(iter(weights.values())).device
     drawer = deepcopy(network).to(device)

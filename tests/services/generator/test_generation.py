@@ -11,6 +11,7 @@ from services.generator import redraw_jobs, sample_jobs
 from services.generator.images import decode_gray
 from services.generator.models.checkpoints import write_weights
 from services.generator.models.preset import Preset
+from services.generator.models.presets import STUDY
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
 from shared.jobs.runner import run_shard
 from shared.jobs.store import JobStore
@@ -278,3 +279,12 @@ def test_a_plus_that_became_a_space_is_understood(client: Door, artifacts: Artif
         job = post(client, f"/generate?class=glioma&n=1&sampler={spelled}")
         assert job["request"]["recipe"]["sampler"] == "dpm++"
         assert job["request"]["recipe"]["steps"] == 20
+
+
+def test_a_batch_too_large_for_any_worker_is_refused_at_once(
+    client: Door, artifacts: ArtifactStore, objects: ObjectStore
+) -> None:
+    keep_model(artifacts, objects, preset=STUDY)
+    answer = client.post("/generate", params={"class": "glioma", "n": 200, "batch_size": 129})
+    assert (answer.status_code, answer.json()["code"], answer.json()["maximum"]) == (422, "batch_does_not_fit", 128)
+    post(client, params={"class": "glioma", "n": 200, "batch_size": 128})

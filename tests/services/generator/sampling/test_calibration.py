@@ -2,20 +2,25 @@
 
 import csv
 import io
+import time
 from collections import Counter
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from PIL import Image
 
-from services.generator import calibrate_jobs
+from services.generator import calibrate_jobs, sources
+from services.generator.models.checkpoints import write_weights
 from services.generator.models.preset import Preset, SamplerName, ScheduleConfig
-from services.generator.sampling.calibration import Point, choose_settings, draw_chart, render_csv
+from services.generator.sampling.calibration import Point, choose_settings, draw_chart, measure_pace, render_csv
+from services.generator.sampling.recipe import SamplingWishes, resolve_recipe
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
-from shared.jobs.runner import run_shard
+from shared.jobs.runner import Execution, run_shard
 from shared.jobs.store import JobStore
 from shared.objects import ObjectStore
-from tests.services.generator.micro import MICRO, conditional
+from shared.progress import NoProgress
+from tests.services.generator.micro import MICRO, conditional, random_network
 from tests.services.generator.test_generation import keep, post
 from tests.services.generator.test_service import TEAM, Door, client, keep_image_set
 
@@ -61,6 +66,39 @@ def test_table_and_chart_show_every_point() -> None:
     chart = draw_chart(CURVE, 0.3, choose_settings(CURVE, 0.3, 1000), 64)
     assert Image.open(io.BytesIO(chart)).size[0] > 1000
     assert draw_chart(CURVE[-1:], 0.3, {}, 64)
+
+
+@pytest.mark.parametrize("train_steps", [2, 1000])
+def test_what_is_paid_once_is_no_part_of_the_pace(train_steps: int) -> None:
+    pace_s, once_s = measure_pace(lambda steps: 0.7 + 0.05 * steps, train_steps)
+    assert (pace_s, once_s) == (pytest.approx(0.05), pytest.approx(0.7))
+
+
+def test_a_pace_that_cannot_be_measured_is_told_too_slow() -> None:
+    """As when another process had the cores while few steps were timed: a forecast of nothing would skip nothing."""
+    assert measure_pace(lambda steps: 3.0 - 0.1 * steps, 1000) == (pytest.approx(2.4 / 6), 0.0)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_a_slow_store_is_forecast_once_not_for_each_step(objects: ObjectStore, guidance: float) -> None:
+    """Each image takes the store 0.3 s: times 400 steps that would be two minutes, of which none are."""
+
+    def put_slowly(data: bytes) -> str:
+        time.sleep(0.3)
+        return "0" * 64
+
+    preset = conditional(MICRO)
+    weights = objects.put_blob(write_weights(random_network(0, preset.unet).state_dict(), preset))
+    wishes = SamplingWishes(sampler="ddim", steps=400, seed=0, guidance=guidance)
+    recipe = resolve_recipe(preset, "mdl-x", wishes)
+    request = {"weights": weights, "n": 8, "classes": ["glioma"]}
+    execution = SimpleNamespace(request=request, objects=SimpleNamespace(put_blob=put_slowly), progress=NoProgress())
+    sources.load_network.cache_clear()
+    predicted_s = calibrate_jobs._predict_seconds(cast("Execution", execution), recipe)
+    began = time.perf_counter()
+    calibrate_jobs._draw(cast("Execution", execution), recipe, range(1), NoProgress())
+    assert 0.3 < predicted_s < 5 * (time.perf_counter() - began)
 
 
 def calibrate(artifacts: ArtifactStore, jobs: JobStore, job: dict[str, Any]) -> tuple[Artifact, dict[str, Any]]:

@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -6,9 +8,9 @@ from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from monai.networks.schedulers.ddpm import DDPMScheduler
 
 from services.generator.images import ImageU8, decode_gray, encode_png, enlarge_image
+from services.generator.models.footprint import BatchDoesNotFit
 from services.generator.models.preset import SAMPLER_NAMES, SamplerName, ScheduleConfig, UNetConfig
 from services.generator.sampling.drawing import (
-    BatchDoesNotFit,
     SamplesNotFinite,
     SamplingPlan,
     denoise_batch,
@@ -137,14 +139,54 @@ def test_what_is_no_number_is_no_image() -> None:
         list(sample_images(network, build_sampler("dpm++", 4, SCHEDULE), plan, progress=NoProgress()))
 
 
-def test_a_batch_that_does_not_fit_is_named() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError(
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 17179869184 bytes"
+        ),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_named(error: Exception) -> None:
     class Greedy(torch.nn.Module):
         def forward(self, x_t: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
 
     plan = SamplingPlan(16, PM1, 0, range(4), 2)
-    with pytest.raises(BatchDoesNotFit, match=r"A batch of 2 images of 16 px .* smaller batch_size"):
+    with pytest.raises(
+        BatchDoesNotFit, match=r"A batch of 2 images of 16 px .* than cpu has free.* smaller batch_size"
+    ):
         list(sample_images(Greedy(), build_sampler("ddim", 4, SCHEDULE), plan, progress=NoProgress()))
+
+
+def test_the_cpus_own_words_for_no_memory_are_understood() -> None:
+    class Greedy(torch.nn.Module):
+        def forward(self, x_t: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+            return torch.empty(2**60, dtype=torch.uint8)
+
+    plan = SamplingPlan(16, PM1, 0, range(4), 2)
+    with pytest.raises(BatchDoesNotFit):
+        list(sample_images(Greedy(), build_sampler("ddim", 4, SCHEDULE), plan, progress=NoProgress()))
+
+
+@pytest.mark.parametrize("stop_at", [None, 2])
+def test_convolutions_are_not_rounded_to_tf32_while_images_are_drawn(stop_at: int | None) -> None:
+    seen: list[bool] = []
+
+    class Looking(PerfectPredictor):
+        def forward(self, x_t: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.backends.cudnn.allow_tf32)
+            return super().forward(x_t, timesteps)
+
+    before = torch.backends.cudnn.allow_tf32
+    assert before  # torch's default
+    network, plan = Looking(torch.zeros(2, 1, 16, 16), SCHEDULE), SamplingPlan(16, PM1, 0, range(4), 2)
+    with contextlib.suppress(Cancelled):
+        for _ in sample_images(network, build_sampler("ddim", 4, SCHEDULE), plan, progress=Recorder(stop_at)):
+            assert torch.backends.cudnn.allow_tf32 == before  # Between batches too, whoever works then.
+    assert torch.backends.cudnn.allow_tf32 == before
+    assert seen == [False] * (stop_at or 8)
 
 
 @pytest.mark.parametrize("how", [Cancelled, Stopping])

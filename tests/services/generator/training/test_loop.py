@@ -326,6 +326,26 @@ def test_a_validation_that_is_no_number_fails_no_training_and_is_not_the_best() 
     assert json.loads(files["curves.json"])["measurements"] == model.curves["measurements"]
 
 
+def test_samples_that_are_no_numbers_end_no_training() -> None:
+    """The same step: the sheet after it cannot be drawn, and the training has its weights all the same."""
+    preset = FULL.replace({"epochs": 1, "batch_size": 16, "sample_every": 1, "warmup_updates": 0})
+    progress, files = Recorder(), {}
+    model = train(
+        preset.model_copy(update={"learning_rate": 1e30}), data=SPLIT, progress=progress, publish=files.__setitem__
+    )
+    assert model.n_updates == 1
+    assert list(files) == ["curves.json"]
+    assert any("after epoch 1 were no numbers" in str(note.get("samples")) for note in progress.notes)
+
+
+def test_samples_that_do_not_fit_into_memory_end_no_training(undisturbed: TrainedModel) -> None:
+    progress, files = Recorder(stop_at=9, how=torch.OutOfMemoryError), {}  # asked before each of nine updates
+    model = train(MICRO.replace({"sample_every": 3}), progress=progress, publish=files.__setitem__)
+    assert list(files) == ["curves.json"]
+    assert "did not fit into memory" in str(progress.notes[-1]["samples"])
+    assert_same(model, undisturbed)
+
+
 def test_a_clipped_gradient_bounds_the_update() -> None:
     """Adam's first step is the same for any scale of the gradient, so the clip shows in its moments."""
     saved: list[bytes] = []
