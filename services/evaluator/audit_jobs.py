@@ -70,6 +70,7 @@ def start_audit(caller: Caller, request: dict[str, Any]) -> Accepted:
         "updates": request["updates"] or N_UPDATES,
         "checks": checks,
         "classes": list(sides),
+        "has_splits": has_splits,
         "size_px": list(size_px),
         "warnings": [caution.sentence for caution in cautions],
         "warning_codes": [caution.code for caution in cautions],
@@ -237,6 +238,7 @@ def finish_audit(execution: Execution) -> list[DraftArtifact]:
         **{
             key: request[key] for key in ("synthetic", "real", "class", "split", "checks", "updates", "seed", "size_px")
         },
+        **({} if request.get("has_splits", True) else {"split": "all"}),
         "findings": findings,
         "classes": classes,
         "usefulness": usefulness,

@@ -32,6 +32,7 @@ from services.evaluator.reports.chart import draw_chart
 from services.evaluator.reports.embedding import FEWEST_POINTS, SIDES_SHOWN, draw_embedding, group_by_class
 from services.evaluator.reports.evaluation import feature_cautions, render_csv
 from services.evaluator.reports.evaluation_page import render_html
+from services.evaluator.reports.style import label_sides
 from services.evaluator.weights import installed as library_weights
 from services.evaluator.weights.published import known_weights
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact, get_artifacts
@@ -107,14 +108,14 @@ def finish_evaluation(execution: Execution) -> list[DraftArtifact]:
         *([seen_caution(space["model"], plans[0])] if seen else []),
         *selection.cautions,
         *found,
-        *leaked_floor_cautions(count_leaks(execution.artifacts.manifest(real_set)), plans),
+        *leaked_floor_cautions(count_leaks(execution.artifacts.manifest(real_set)), plans, selection.tumour_class),
         *_kind_cautions(request, synthetic_set, real_set),
         *size_cautions(selection, n_resized, size_px),
     ]
     report = {
         "synthetic": request["synthetic"],
         "real": request["real"],
-        "split": request["split"],
+        "split": request["split"] if any(image.get("split") for image in selection.real) else "all",
         "mode": _mode(request),
         "features": space,
         "size_px": list(size_px),
@@ -203,16 +204,14 @@ def _kind_cautions(request: dict[str, Any], synthetic: Artifact, real: Artifact)
 
 def _draw_map(selection: Selection, sides: Sides, report: dict[str, Any]) -> bytes | None:
     """The picture of all images as points in the feature space; None where there are too few for a map."""
-    split = report["split"]
-    other = "Testing" if split == "Training" else "Training"
-    labels = ("synthetic", f"real {split}" if split != "all" else "real", f"real {other}")
+    labels = label_sides(report["split"])
     images = (selection.synthetic, selection.real, selection.other_real)
     features = (sides.synthetic, sides.real, sides.other_real)
     groups = [
         group
-        for side, label, some, found in zip(SIDES_SHOWN, labels, images, features, strict=True)
+        for side, some, found in zip(SIDES_SHOWN, images, features, strict=True)
         if found is not None
-        for group in group_by_class(side, label, [image["class"] for image in some], found.features)
+        for group in group_by_class(side, labels[side], [image["class"] for image in some], found.features)
     ]
     if sum(len(group.features) for group in groups) < FEWEST_POINTS:
         return None

@@ -65,17 +65,3 @@ def cliffs_delta(x: NDArray[np.float64], y: NDArray[np.float64]) -> EffectSize:
     half = z * np.sqrt(variance * ((1 - delta**2) ** 2 + z**2 * variance))
     scale = 1 - delta**2 + z**2 * variance
     return EffectSize(delta, max(-1.0, float((middle - half) / scale)), min(1.0, float((middle + half) / scale)))
-
-
-def wilson_interval(n_hits: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953), each end in 0..1.
-
-    Args:
-        n_hits: how many.
-        n: of how many, at least 1.
-    """
-    z2 = NORMAL_QUANTILE**2
-    share = n_hits / n
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = NORMAL_QUANTILE * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))

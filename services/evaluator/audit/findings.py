@@ -3,8 +3,8 @@
 from typing import Any, Final
 
 from services.evaluator.audit.cue_findings import find_in_shortcuts
-from services.evaluator.audit.effect_sizes import wilson_interval
 from services.evaluator.audit.wording import join_words, list_by_class, percent
+from services.evaluator.metrics.confidence import wilson_interval
 
 Finding = dict[str, Any]
 Classes = dict[str, dict[str, Any]]

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.evaluator.audit.copy_search import group_alike
-from services.evaluator.audit.effect_sizes import wilson_interval
+from services.evaluator.audit.memorisation import group_repeats
 from services.evaluator.audit.registration import shrink
+from services.evaluator.metrics.confidence import wilson_interval
 
 N_DIRECTIONS: Final = 12
 ALIKE: Final = 0.88
@@ -44,7 +45,9 @@ AS_THE_REFERENCE: Final = (
 )
 
 FEWEST: Final = 20
-"""Fewest images of a side from which a rule is learnt or judged."""
+"""Fewest images of a side, repeats counted once, from which a rule is learnt or judged."""
+
+TOO_FEW: Final = f"Fewer than {FEWEST} different images on a side: no rule can be learnt and judged."
 
 _SIZE_PX: Final = 64
 _CELL_PX: Final = 8
@@ -94,7 +97,7 @@ class Lean:
     """Which way a set of images leans.
 
     Attributes:
-        n: images.
+        n: images, repeats counted once: forty drawings of one image are no forty witnesses.
         share_mirrored: share of them that the rule takes for mirrored.
         low: lower end of the share's 95 % interval.
         high: upper end.
@@ -121,22 +124,28 @@ def judge_orientation(
     Returns:
         "mirrored": True, False, or None where it cannot be told; with the `Lean` of the synthetic images, of the
         reference (each fifth of it judged by a rule learnt from the rest; images alike stay in one fifth), and of the
-        baseline without images that are in the reference, where 20 are left. "difference_z" compares the mean scores of
-        the synthetic images and the reference. "reason" says why it cannot be told.
+        baseline without images that are in the reference, where 20 are left. Images that repeat each other count once,
+        with the mean of their scores. "difference_z" compares the mean scores of the synthetic images and the
+        reference. "reason" says why it cannot be told.
     """
     if min(len(synthetic_u8), len(reference_u8)) < FEWEST:
-        return {"mirrored": None, "reason": f"Fewer than {FEWEST} images on a side: no rule can be learnt and judged."}
+        return {"mirrored": None, "reason": TOO_FEW}
+    repeats, repeats_of_reference = group_repeats(synthetic_u8), group_repeats(reference_u8)
+    if min(len(np.unique(found)) for found in (repeats, repeats_of_reference)) < FEWEST:
+        return {"mirrored": None, "reason": TOO_FEW}
     upright = edge_histograms(reference_u8)
     groups = group_alike(reference_u8, ALIKE)
     rule = _Rule(upright)
-    scores, held_out = rule.score(edge_histograms(synthetic_u8)), _score_held_out(upright, groups)
+    scores = _average(rule.score(edge_histograms(synthetic_u8)), repeats)
+    held_out = _score_held_out(upright, groups)
+    held_out = None if held_out is None else _average(held_out, repeats_of_reference)
     synthetic = _lean(scores)
     difference_z = _difference_z(scores, held_out) if held_out is not None else None
     baseline = None
     if baseline_u8 is not None:
         joint = group_alike(np.concatenate([reference_u8, baseline_u8]), ALIKE)
         fresh = baseline_u8[~np.isin(joint[len(reference_u8) :], joint[: len(reference_u8)])]
-        baseline = vars(_lean(rule.score(edge_histograms(fresh)))) if len(fresh) >= FEWEST else None
+        baseline = _lean_of_baseline(rule, fresh)
     mirrored, reason = _judge(synthetic.z, difference_z)
     return {
         "mirrored": mirrored,
@@ -190,6 +199,19 @@ def _score_held_out(upright: Histograms, groups: NDArray[np.int64]) -> NDArray[n
     for learnt, judged in GroupKFold(_N_FOLDS).split(upright, groups=groups):
         scores[judged] = _Rule(upright[learnt]).score(upright[judged])
     return scores
+
+
+def _lean_of_baseline(rule: _Rule, fresh_u8: NDArray[np.uint8]) -> dict[str, Any] | None:
+    """The lean of real images that the rule was not learnt from; None where there are too few."""
+    if len(fresh_u8) < FEWEST:
+        return None
+    scores = _average(rule.score(edge_histograms(fresh_u8)), group_repeats(fresh_u8))
+    return vars(_lean(scores)) if len(scores) >= FEWEST else None
+
+
+def _average(scores: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(g,) float64 mean score of each group of images that repeat each other."""
+    return np.asarray(np.bincount(groups, scores) / np.bincount(groups), np.float64)
 
 
 def _difference_z(scores: NDArray[np.float64], others: NDArray[np.float64]) -> float:

@@ -34,6 +34,7 @@ LEAST_CORRELATION: Final = 0.95
 LEAST_EDGE_CORRELATION: Final = 0.90
 N_CANDIDATES: Final = 2
 
+_SEARCH_BLUR_PX: Final = 1.0
 _QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 Entry = dict[str, Any]
@@ -135,9 +136,35 @@ def find_nearest(
     return entries
 
 
+def group_repeats(images_u8: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """(n,) int64 group numbers: an image that is a copy of the first image of a group, by both measures, is in it.
+
+    Mirrored copies have groups of their own. No chain leads on: the images of a group are all copies of its first one.
+
+    Args:
+        images_u8: (n, h, w) uint8, gray levels 0..255.
+    """
+    small = shrink(images_u8, VERIFY_PX)
+    vectors = pixel_vectors(small, _SEARCH_BLUR_PX)
+    groups, firsts, of_firsts = np.empty(len(small), np.int64), list[int](), np.empty_like(vectors)
+    for row, vector in enumerate(vectors):
+        likely = np.argsort(-(of_firsts[: len(firsts)] @ vector), kind="stable")[:N_CANDIDATES]
+        matches = ((number, match_images(small[row], small[firsts[number]], 0.0)) for number in likely)
+        repeated = (number for number, match in matches if _reaches(match.correlation, match.edge_correlation))
+        groups[row] = next(repeated, len(firsts))
+        if groups[row] == len(firsts):
+            of_firsts[len(firsts)] = vector
+            firsts.append(row)
+    return groups
+
+
 def is_copy(entry: Entry) -> bool:
     """Whether both correlations reach their thresholds."""
-    return bool(entry["correlation"] >= LEAST_CORRELATION and entry["edge_correlation"] >= LEAST_EDGE_CORRELATION)
+    return _reaches(entry["correlation"], entry["edge_correlation"])
+
+
+def _reaches(correlation: float, edge_correlation: float) -> bool:
+    return correlation >= LEAST_CORRELATION and edge_correlation >= LEAST_EDGE_CORRELATION
 
 
 def summarise_nearest(nearest: list[Entry]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.evaluator.audit.copy_search import group_alike, mirror, pixel_vectors
-from services.evaluator.audit.effect_sizes import wilson_interval
 from services.evaluator.audit.images import AuditImages
+from services.evaluator.metrics.confidence import wilson_interval
 from shared.tumour import Plane
 
 N_NEIGHBOURS: Final = 5

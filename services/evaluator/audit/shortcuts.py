@@ -25,6 +25,9 @@ from shared.progress import NoProgress, Progress
 ALIKE: Final = 0.97
 """Correlation at 32 x 32 pixels from which two images stay in one fold of the detector's cross-validation."""
 
+FEWEST_FRESH: Final = 20
+"""Fewest fresh real images that excuse a cue: of fewer, chance alone sets some far apart from the reference."""
+
 Cue = dict[str, Any]
 Numbers = NDArray[np.float64]
 
@@ -142,7 +145,7 @@ def _compare(name: str, values: dict[str, Numbers]) -> Cue:
         "interval": [round(effect.low, 4), round(effect.high, 4)],
         "baseline_effect_size": round(usual.delta, 4) if usual else None,
         "sentence": _say(name, quartiles, effect, usual),
-        "severity": _judge(effect, usual),
+        "severity": _judge(effect, usual, len(values.get("baseline", ()))),
     }
 
 
@@ -166,9 +169,10 @@ def _say_chance(effect: EffectSize) -> str:
     return f"{100 * max(effect.auc[0], 1 - effect.auc[0]):.0f} % of pairs"
 
 
-def _judge(effect: EffectSize, usual: EffectSize | None) -> str:
-    """Large is a problem, more than negligible a notice, unless fresh real images differ as much."""
-    if usual is not None and effect.least_size <= abs(usual.delta):
+def _judge(effect: EffectSize, usual: EffectSize | None, n_fresh: int) -> str:
+    """Large is a problem, more than negligible a notice, unless fresh real images differ as much the same way."""
+    same_way = usual is not None and n_fresh >= FEWEST_FRESH and usual.delta * effect.delta > 0
+    if usual is not None and same_way and effect.least_size <= abs(usual.delta):
         return "fine"
     return "problem" if effect.least_size >= LARGE else "notice" if effect.least_size >= SMALL else "fine"
 

@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.evaluator.audit.small_network import N_UPDATES, predict, train_network
-from services.evaluator.metrics.confidence import NORMAL_QUANTILE
+from services.evaluator.metrics.confidence import student_quantile
 from services.evaluator.metrics.samples import TooFewImages
 from shared.progress import NoProgress, Progress
 from shared.tumour import CLASS_ORDER
 
 SIZE_PX: Final = 64
 INTERVAL_METHOD: Final = (
-    "normal, 95 %, from the variance over the test images of the mean over seeds, and the variance over seeds"
+    "Student's t, 95 %, from the variance over the test images of the mean over seeds, and the variance over seeds; "
+    "degrees of freedom by Satterthwaite"
 )
 
 Run = dict[str, Any]
@@ -115,8 +116,10 @@ def summarise_usefulness(runs: list[Run]) -> dict[str, Any]:
     """Mean accuracy after training on synthetic and on real images, and the difference, with 95 % intervals.
 
     The interval is for another draw of test images and another seed: its variance is that of the seed-averaged hits
-    over the test images, divided by their number, plus that of the seeds' accuracies, divided by theirs. Real and
-    synthetic runs share test images and seeds, so the difference is taken image by image and seed by seed.
+    over the test images, divided by their number, plus that of the seeds' accuracies, divided by theirs. The second is
+    known from few seeds; Student's t allows for that as far as it counts, with the degrees of freedom of Satterthwaite
+    1946 (doi:10.2307/3002019). Real and synthetic runs share test images and seeds, so the difference is taken image by
+    image and seed by seed.
 
     Args:
         runs: results of `train_and_test`, each with "trained_on" (synthetic or real) and "seed" added; all of one
@@ -166,7 +169,10 @@ def _hits(runs: list[Run]) -> NDArray[np.float64]:
 
 def _interval(hits: NDArray[np.float64], lowest: float) -> list[float]:
     n_seeds, n_test = hits.shape
-    variance = hits.mean(axis=0).var(ddof=1) / n_test if n_test > 1 else 0.25
-    variance += hits.mean(axis=1).var(ddof=1) / n_seeds if n_seeds > 1 else 0.0
-    half = NORMAL_QUANTILE * float(np.sqrt(variance))
+    of_images = float(hits.mean(axis=0).var(ddof=1)) / n_test if n_test > 1 else 0.25
+    of_seeds = float(hits.mean(axis=1).var(ddof=1)) / n_seeds if n_seeds > 1 else 0.0
+    variance = of_images + of_seeds
+    # Satterthwaite 1946; a single test image or seed has no variance that could be known badly.
+    spread = of_images**2 / max(n_test - 1, 1) + of_seeds**2 / max(n_seeds - 1, 1)
+    half = student_quantile(variance**2 / spread) * float(np.sqrt(variance)) if spread > 0 else 0.0
     return [max(lowest, float(hits.mean()) - half), min(1.0, float(hits.mean()) + half)]

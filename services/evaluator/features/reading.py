@@ -14,6 +14,7 @@ from shared.orientation import turn_upright
 
 if TYPE_CHECKING:
     from PIL import Image
+    from PIL.ImageFile import ImageFile
 
 SizePx = tuple[int, int]
 """(width, height) in pixels."""
@@ -40,6 +41,9 @@ class Reading:
         return f"{self.size_px[0]}x{self.size_px[1]}" + ("-nearest" if self.nearest else "")
 
 
+_BITS_PER_SAMPLE = 258
+"""Tag of a TIFF file: TIFF 6.0, section 8."""
+
 GRAY_TOLERANCE = 16
 """By how many gray levels the channels of a gray image may differ: what JPEG leaves of a gray image kept as RGB."""
 
@@ -49,7 +53,7 @@ class ImageUnreadable(InvalidInput):
 
 
 class MoreThanEightBits(ImageUnreadable):
-    """A stored image has 16-bit or float gray levels, which no extractor takes."""
+    """A stored image has 16-bit or float samples, which no extractor takes."""
 
 
 class ColourImages(InvalidInput):
@@ -77,7 +81,7 @@ def read_gray(data: bytes, name: str, reading: Reading | SizePx) -> NDArray[np.u
 
     Raises:
         ImageUnreadable: the bytes do not decode.
-        MoreThanEightBits: gray levels beyond 0..255.
+        MoreThanEightBits: gray levels or colours beyond 0..255.
         ColourImages: the channels of a pixel differ by more than `GRAY_TOLERANCE`.
     """
     from PIL import Image
@@ -85,13 +89,23 @@ def read_gray(data: bytes, name: str, reading: Reading | SizePx) -> NDArray[np.u
     wanted = reading if isinstance(reading, Reading) else Reading(reading)
     try:
         with Image.open(io.BytesIO(data), formats=READABLE) as stored:
-            # Pillow would clip 16-bit and float gray levels at 255 without a word.
-            if stored.mode.startswith(("I", "F")):
-                raise MoreThanEightBits(f"The image {name!r} has more than 8 bits per pixel; preprocess the set first.")
+            # Pillow would clip 16-bit and float gray levels at 255 without a word, and cut 16-bit colours to 8.
+            if stored.mode.startswith(("I", "F")) or _is_deep(stored):
+                raise MoreThanEightBits(
+                    f"The image {name!r} has more than 8 bits per sample; preprocess the set first."
+                )
             gray = _one_channel(turn_upright(stored), name)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageUnreadable(f"The image {name!r} cannot be decoded: {error}") from error
     return np.array(fit_size(gray, wanted), dtype=np.uint8)
+
+
+def _is_deep(stored: "ImageFile") -> bool:
+    """Whether the file of an image not yet decoded has more than 8 bits per sample, which its mode does not tell."""
+    if stored.format == "TIFF":
+        return int(max(getattr(stored, "tag_v2", {}).get(_BITS_PER_SAMPLE, (1,)))) > 8
+    # Pillow's name of the stored samples: "RGB;16B" of a PNG of 16 bits. A BMP's "BGR;16" has 16 for all three.
+    return stored.format == "PNG" and any(";16" in str(tile.args) for tile in stored.tile)
 
 
 def fit_size(gray: "Image.Image", wanted: Reading) -> "Image.Image":

@@ -47,6 +47,8 @@ def find_classifier(artifacts: ArtifactStore, model_id: str | None, owner: str) 
 def has_seen(artifacts: ArtifactStore, model_id: str | None, real: Artifact) -> bool:
     """Whether the classifier was trained on the image set `real`, or on one made from the same upload.
 
+    One that its card says was trained on no real image has seen none, though a real set be among its parents.
+
     Args:
         artifacts: where manifests are.
         model_id: the classifier; None where the features are not a classifier's.
@@ -55,6 +57,8 @@ def has_seen(artifacts: ArtifactStore, model_id: str | None, real: Artifact) -> 
     if model_id is None:
         return False
     manifest = artifacts.manifest(artifacts.get(model_id, real.owner, "model"))
+    if ((manifest.get("card") or {}).get("data") or {}).get("n_real") == 0:
+        return False
     asked = manifest.get("request") or {}
     only_tested_on = {asked.get("test")} - {asked.get("real")}  # a parent as well
     parents = [parent for parent in manifest["parents"] if parent not in only_tested_on]

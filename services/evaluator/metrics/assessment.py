@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from services.evaluator.features.extraction import ImageFeatures
 from services.evaluator.metrics import extrapolation, neighbours
-from services.evaluator.metrics.confidence import Interval, affordable_resamples, centred_interval, normal_interval
+from services.evaluator.metrics.confidence import (
+    Interval,
+    affordable_resamples,
+    centred_interval,
+    normal_interval,
+    wilson_interval,
+)
 from services.evaluator.metrics.extrapolation import extrapolate_distance
 from services.evaluator.metrics.frechet import frechet_distance, resampled_frechet_distances
 from services.evaluator.metrics.inception_score import inception_score, resampled_inception_scores
@@ -219,13 +225,28 @@ def _neighbour_entries(
     entries = {}
     for metric in NEIGHBOUR_METRICS:
         value, values = getattr(found, metric.value), halved[metric.value]
-        highest = np.inf if metric is Metric.DENSITY else 1.0
-        method = f"delete-half jackknife, {len(values)} random halves, centred on the value"
-        interval = centred_interval(value, values, lowest=0.0, highest=highest, method=method) if len(values) else None
+        counted = None if metric is Metric.DENSITY else len(x) if metric is Metric.PRECISION else len(y)
+        interval = _halved_interval(value, values, counted) if len(values) else None
         first = metric in (Metric.PRECISION, Metric.RECALL)
         k = neighbours.PRECISION_NEIGHBOUR if first else neighbours.DENSITY_NEIGHBOUR
         entries[metric] = {"value": value, "interval": _interval_json(interval), "details": {"neighbour": k}}
     return entries
+
+
+def _halved_interval(value: float, halved: NDArray[np.float64], counted: int | None) -> Interval:
+    """The interval of a score from that of random halves; Wilson's where they give that of a share no width.
+
+    Args:
+        value: the score.
+        halved: (n_halves,) the score of random halves.
+        counted: of how many images the score is a share; None where it is none.
+    """
+    method = f"delete-half jackknife, {len(halved)} random halves"
+    highest = np.inf if counted is None else 1.0
+    interval = centred_interval(value, halved, lowest=0.0, highest=highest, method=method)
+    if counted is None or interval.low < interval.high:
+        return interval
+    return Interval(*wilson_interval(round(value * counted), counted), "Wilson")
 
 
 def _extrapolated_entry(
@@ -243,12 +264,14 @@ def inception_entry(images: ImageFeatures, seed: int, progress: Progress) -> dic
     """The Inception Score of one set of images with its bootstrap interval."""
     found = inception_score(images.probabilities, seed=seed)
     resampled = resampled_inception_scores(images.probabilities, n_resamples=200, seed=seed, progress=progress)
-    interval = centred_interval(found.value, resampled, lowest=1.0)
+    n_classes = int(images.probabilities.shape[1])
+    # Salimans et al. 2016: exp of a mutual information with the class, at most ln n_classes.
+    interval = centred_interval(found.value, resampled, lowest=1.0, highest=float(n_classes))
     details = {
         "split_mean": found.split_mean,
         "split_sd": found.split_sd,
         "n_splits": found.n_splits,
-        "n_classes": int(images.probabilities.shape[1]),
+        "n_classes": n_classes,
     }
     return {"value": found.value, "interval": _interval_json(interval), "details": details}
 

@@ -11,6 +11,9 @@ MIN_UNSEEN = 20
 """Fewest images of a split that are compared with the other split, and fewest Testing images that are halved: below
 that, a distance tells of chance alone."""
 
+BIAS_TOLERANCE = 1.25
+"""By how much the bias of a floor's distance may exceed that of the distance it stands beside without a warning."""
+
 SHARE_TOLERANCE = 0.1
 """Largest difference of a class's share between two splits that are compared. Classes lie far apart in every feature
 space, so that splits of different mix differ by their mix; the study's own splits differ by up to 0.07 of a class."""
@@ -88,38 +91,55 @@ def seen_caution(model_id: str | None, floor: FloorPlan | None) -> Caution:
     )
 
 
-def small_floor_cautions(floors: Mapping[str, tuple[FloorPlan | None, int]]) -> list[Caution]:
-    """Floors whose smaller side has fewer than half as many images as there are synthetic ones.
+def small_floor_cautions(floors: Mapping[str, tuple[FloorPlan | None, int, int]]) -> list[Caution]:
+    """Floors of so few images that their distances are biased more than those of the synthetic images.
+
+    The bias of a Fréchet distance goes with 1/n1 + 1/n2 of its two sides (Chong and Forsyth 2020, arXiv:1911.07023,
+    for one side).
 
     Args:
-        floors: by table, "all images" or a class: the plan of its floor, and its number of synthetic images.
+        floors: by table, "all images" or a class: the plan of its floor, and its numbers of synthetic and real images.
     """
     small = []
-    for name, (plan, n_synthetic) in floors.items():
-        n_floor = 0 if plan is None else min(len(plan.first), len(plan.second))
-        if plan is not None and 2 * n_floor < n_synthetic:
-            small.append(f"{n_floor} against {n_synthetic} ({name})")
+    for name, (plan, n_synthetic, n_real) in floors.items():
+        if plan is None:
+            continue
+        n_first, n_second = len(plan.first), len(plan.second)
+        if 1 / n_first + 1 / n_second > BIAS_TOLERANCE * (1 / n_synthetic + 1 / n_real):
+            compared = f"{n_synthetic} synthetic against {n_real} real ones"
+            small.append(f"{n_first} against {n_second} images beside {compared} ({name})")
     if not small:
         return []
     sentence = (
-        f"The floor has fewer than half as many images as there are synthetic ones: {', '.join(small)}. With fewer "
-        "images distances come out higher, all but the kernel distance, so the floor is too high: a set below it need "
-        "not be good."
+        f"The floor has fewer images than the scores it stands beside: {', '.join(small)}. With fewer images distances "
+        "come out higher, all but the kernel distance, as 1/n1 + 1/n2 does of the images on both sides, so the floor "
+        "is too high: a set below it need not be good."
     )
     return [Caution("floor_of_fewer_images", sentence)]
 
 
-def leaked_floor_cautions(n_leaks: int, floors: Iterable[FloorPlan | None]) -> list[Caution]:
-    """Images that lie on both sides of a floor.
+def leaked_floor_cautions(
+    n_leaks: int | None, floors: Iterable[FloorPlan | None], tumour_class: str | None
+) -> list[Caution]:
+    """Images that lie on both sides of a floor, or may.
 
     Args:
-        n_leaks: Testing images of the real set that occur in its Training images.
+        n_leaks: Testing images of the real set that occur in its Training images; None where nobody has looked.
         floors: the plans of all tables.
+        tumour_class: the class that the evaluation was cut to; the leaks are counted in the whole set.
     """
-    if not n_leaks or not any(plan is not None and plan.of_splits for plan in floors):
+    if n_leaks == 0 or not any(plan is not None and plan.of_splits for plan in floors):
         return []
+    if n_leaks is None:
+        sentence = (
+            "The real set was never checked for Testing images that occur in its Training images, and the floor "
+            "compares the two: if there are any, it is lower than between images that are all different. Preprocess "
+            "the set, or again the raw set it was made from; that looks for them."
+        )
+        return [Caution("floor_leakage_unchecked", sentence)]
+    whose = f"the whole real set, not of {tumour_class} alone," if tumour_class else "the real set"
     sentence = (
-        f"{n_leaks} Testing images of the real set occur in its Training images, and the floor compares the two: it is "
+        f"{n_leaks} Testing images of {whose} occur in its Training images, and the floor compares the two: it is "
         "lower than between images that are all different, and no generator need reach it."
     )
     return [Caution("known_leakage_in_floor", sentence)]

@@ -104,9 +104,10 @@ def class_shares(images: Images) -> dict[str, float]:
     return {name: sum(image["class"] == name for image in images) / len(images) for name in CLASS_ORDER}
 
 
-def count_leaks(manifest: dict[str, Any]) -> int:
-    """Testing images of a set that are known to occur in its Training images, and were kept."""
-    return int((manifest.get("leakage") or {}).get("kept", 0))
+def count_leaks(manifest: dict[str, Any]) -> int | None:
+    """Testing images of a set that occur in its Training images, and were kept; None where nobody has looked."""
+    leakage = manifest.get("leakage") or {"checked": False}
+    return int(leakage.get("kept", 0)) if leakage.get("checked", True) else None
 
 
 def size_cautions(selection: Selection, n_resized: int, size_px: tuple[int, int]) -> list[Caution]:

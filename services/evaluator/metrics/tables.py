@@ -16,7 +16,7 @@ from services.evaluator.metrics.scopes import (
     take_floor,
 )
 from services.evaluator.metrics.selection import Caution, Selection, SplitChoice
-from services.evaluator.metrics.standardisation import left_out_cautions, standardise_sides
+from services.evaluator.metrics.standardisation import NoFeatureVaries, left_out_cautions, standardise_sides
 from shared.progress import Progress
 
 
@@ -77,9 +77,15 @@ class Scoring:
         table["by_class"] = []
         for cut in classes:
             name = str(cut.tumour_class)
-            of_class, class_plan = self._measure(
-                cut, sides.of_class(selection, name), metrics_of_class(self.metrics, cut, self.feature_space)
-            )
+            metrics = metrics_of_class(self.metrics, cut, self.feature_space)
+            try:
+                of_class, class_plan = self._measure(cut, sides.of_class(selection, name), metrics)
+            except NoFeatureVaries:
+                sentence = (
+                    f"The {len(cut.real)} real images of {name} are alike in every feature: no scores of its own."
+                )
+                cautions.append(Caution("class_left_out", sentence))
+                continue
             if study is not None:
                 cut_study = StudyPart(
                     study.network, study.sides and study.sides.of_class(selection, name), study.command
@@ -87,13 +93,16 @@ class Scoring:
                 of_class["study"] = self._measure_study(sides.of_class(selection, name), cut_study, class_plan)
             plans.append(class_plan)
             table["by_class"].append(of_class)
-        if study is not None and classes:
+        if study is not None and table["by_class"]:
             # The study has figures of single classes and their means, none of all classes pooled.
             table["study"] = study_figures.mean_over_classes([entry["study"] for entry in table["by_class"]])
         elif study is not None:
             table["study"] = self._measure_study(sides, study, plan)
         shown = {entry["class"] or "all images": entry for entry in [table, *table["by_class"]]}
-        floors = {name: (of, entry["n_synthetic"]) for (name, entry), of in zip(shown.items(), plans, strict=True)}
+        floors = {
+            name: (of, entry["n_synthetic"], entry["n_real"])
+            for (name, entry), of in zip(shown.items(), plans, strict=True)
+        }
         left = {name: entry.get("features_left_out", []) for name, entry in shown.items()}
         return table, plans, [*cautions, *small_floor_cautions(floors), *left_out_cautions(left)]
 

@@ -8,6 +8,7 @@ from services.evaluator.reports.audit_page import render_page
 from services.evaluator.reports.audit_pictures import draw_spectra
 from services.evaluator.reports.audit_table import render_copies, render_pairs, render_table
 from services.evaluator.reports.embedding import PER_GROUP, THUMBNAIL_PX, PointGroup, draw_embedding, unpack_thumbnails
+from services.evaluator.reports.style import label_sides
 
 
 def write_files(
@@ -42,11 +43,7 @@ def write_files(
 
 def draw_map(points: Mapping[str, bytes], split: str, seed: int) -> bytes:
     """The picture of all images as points, one panel per class."""
-    labels = {
-        "synthetic": "synthetic",
-        "reference": f"real {split}",
-        "baseline": f"real {'Testing' if split == 'Training' else 'Training'}",
-    }
+    labels = label_sides(split)
     groups = [
         PointGroup(side, labels[side], name, thumbnails_u8.reshape(len(thumbnails_u8), -1))
         for name, data in points.items()

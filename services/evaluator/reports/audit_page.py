@@ -12,6 +12,7 @@ from services.evaluator.reports.audit_sections import (
     show_shortcuts,
     show_usefulness,
 )
+from services.evaluator.reports.style import label_sides
 
 _STYLE: Final = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1b1f24;background:#fff;max-width:60rem;margin:2rem auto;padding:0 1rem}
@@ -82,7 +83,7 @@ def _head(report: Mapping[str, Any], title: str) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head><body>'
         f"<h1>{html.escape(title)}</h1><p class=sub>Synthetic images of {html.escape(report['synthetic'])} against "
-        f"real {html.escape(report['split'])} images of {html.escape(report['real'])}{of}</p>"
+        f"{html.escape(label_sides(report['split'])['reference'])} images of {html.escape(report['real'])}{of}</p>"
     )
 
 

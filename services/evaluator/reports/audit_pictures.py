@@ -17,6 +17,7 @@ from services.evaluator.reports.style import (
     caption,
     clear,
     dress,
+    label_sides,
     new_figure,
     plain,
     shorten,
@@ -134,7 +135,7 @@ def draw_spectra(classes: Mapping[str, Mapping[str, Any]], split: str) -> bytes 
 
     Args:
         classes: by class, what the audit measured.
-        split: of the reference.
+        split: of the reference; "all" where the set has no splits.
     """
     measured = {name: found for name, found in classes.items() if found.get("shortcuts")}
     if not measured:
@@ -143,11 +144,10 @@ def draw_spectra(classes: Mapping[str, Mapping[str, Any]], split: str) -> bytes 
     n_rows = -(-len(measured) // n_across)
     figure = new_figure(0.9 + 2.3 * n_rows, 7.2 if n_across > 1 else 4.4)
     grid = figure.subplots(n_rows, n_across, squeeze=False, sharex=True, sharey=True).ravel()
-    other = "Testing" if split == "Training" else "Training"
     for axes in grid[len(measured) :]:
         axes.set_visible(False)
     for number, (axes, (name, found)) in enumerate(zip(grid, measured.items(), strict=False)):
-        _draw_spectrum(axes, found, (split, other))
+        _draw_spectrum(axes, found, label_sides(split))
         left, lowest = number % n_across == 0, number + n_across >= len(measured)
         dress(
             axes, title=name, xlabel="cycles per pixel" if lowest else "", ylabel="log10 share of power" if left else ""
@@ -163,18 +163,20 @@ def draw_spectra(classes: Mapping[str, Mapping[str, Any]], split: str) -> bytes 
     return to_png(figure)
 
 
-def _draw_spectrum(axes: Any, found: Mapping[str, Any], splits: tuple[str, str]) -> None:
+def _draw_spectrum(axes: Any, found: Mapping[str, Any], labels: Mapping[str, str]) -> None:
     spectra = found["shortcuts"]["spectra"]
     frequencies = np.asarray(spectra["frequency_cycles_per_px"], dtype=float)
-    for side, label, colour, dashes, width in (
-        ("reference", f"real {splits[0]}", REFERENCE_COLOUR, "-", 1.2),
-        ("baseline", f"real {splits[1]}", BASELINE_COLOUR, "--", 1.2),
-        ("synthetic", "synthetic", SYNTHETIC_COLOUR, "-", 1.8),
+    for side, colour, dashes, width in (
+        ("reference", REFERENCE_COLOUR, "-", 1.2),
+        ("baseline", BASELINE_COLOUR, "--", 1.2),
+        ("synthetic", SYNTHETIC_COLOUR, "-", 1.8),
     ):
         if spectra.get(side):
             power = np.maximum(np.asarray(spectra[side], dtype=float), 1e-30)
             seen = frequencies > 0  # the mean gray level is no structure
-            axes.plot(frequencies[seen], np.log10(power[seen]), dashes, color=colour, linewidth=width, label=label)
+            axes.plot(
+                frequencies[seen], np.log10(power[seen]), dashes, color=colour, linewidth=width, label=labels[side]
+            )
     axes.axvline(0.25, color=INK, linewidth=0.6, linestyle=":")
     if spectra.get("cut_off") is not None:
         axes.axvline(spectra["cut_off"], color=SYNTHETIC_COLOUR, linewidth=0.9, linestyle="-.")

@@ -38,10 +38,10 @@ real images of {html.escape(report["real"])} ({html.escape(report["split"])})</p
 <code>{html.escape(features["sha256"])}</code>.{_cache_sentence(report)}</li>
 <li>Images at {report["size_px"][0]} x {report["size_px"][1]} px, gray, 8 bit. Seed {report["seed"]}.</li>
 <li>Brackets are 95 % intervals. For the Fréchet distance and the Inception score they show the spread at this n
-(bootstrap, centred on the value), not their bias; for the kernel distance a jackknife standard error; for precision,
-recall, density and coverage the spread of random halves (delete-half jackknife, centred on the value), because the
-bootstrap repeats images and a repeated image is its own neighbour; for the extrapolated distance a jackknife over ten
-groups.</li>
+(bootstrap, centred on the value; by Student's t where resamples are few), not their bias; for the kernel distance a
+jackknife standard error; for precision, recall, density and coverage the spread of random halves (delete-half
+jackknife, centred on the value; Wilson's where the halves do not differ), because the bootstrap repeats images and a
+repeated image is its own neighbour; for the extrapolated distance a jackknife over ten groups.</li>
 <li>Precision: share of synthetic images among real ones. Recall: share of real images among synthetic ones. Density:
 how many real neighbourhoods a synthetic image lies in, 1 for equal sets. Coverage: share of real images with a
 synthetic one near.</li>

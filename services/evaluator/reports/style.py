@@ -23,6 +23,13 @@ INK: Final = "#262626"
 PALE: Final = "#8c8c8c"
 
 
+def label_sides(split: str) -> dict[str, str]:
+    """What the sides are called: by side, for the split that the reference is of, or "all" of a set without splits."""
+    other = "Testing" if split == "Training" else "Training"
+    reference = "real" if split == "all" else f"real {split}"
+    return {"synthetic": "synthetic", "reference": reference, "baseline": f"real {other}"}
+
+
 def new_figure(height_in: float, width_in: float = WIDTH_IN) -> "Figure":
     """An empty figure on a canvas of its own: pyplot keeps global state that two threads must not share."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -36,6 +36,18 @@ def test_a_classifier_has_not_seen_the_set_that_it_was_only_tested_on(artifacts:
     assert not has_seen(artifacts, classifier.id, tested_on)
 
 
+@pytest.mark.parametrize(("data", "seen"), [({"n_real": 0}, False), ({"n_real": 3}, True), ({}, True)])
+def test_a_classifier_trained_on_synthetic_images_only_has_seen_no_real_set(
+    artifacts: ArtifactStore, data: dict[str, int], seen: bool
+) -> None:
+    real, synthetic = keep(artifacts, "image_set", "preprocessed"), keep(artifacts, "image_set", "synthetic")
+    body = {"card": {"data": data}}
+    draft = DraftArtifact("model", "classifier", "c", body, parents=[real.id, synthetic.id])
+    request = {"real": real.id, "synthetic": [synthetic.id], "test": None}
+    classifier = artifacts.create(draft, owner=OWNER, request=request)
+    assert has_seen(artifacts, classifier.id, real) is seen
+
+
 def test_synthetic_sets_without_some_images_lead_back_to_their_model(artifacts: ArtifactStore) -> None:
     first = keep(artifacts, "model", "diffusion")
     real = keep(artifacts, "image_set", "preprocessed")

@@ -4,7 +4,7 @@ import pytest
 
 from services.evaluator.audit.copy_search import group_alike, search
 from services.evaluator.audit.images import AuditImages, ConstantImages
-from services.evaluator.audit.memorisation import find_copies
+from services.evaluator.audit.memorisation import find_copies, group_repeats
 from services.evaluator.audit.registration import match_images, shrink, turn
 from services.evaluator.metrics.samples import TooFewImages
 from shared.progress import Cancelled, NoProgress
@@ -98,3 +98,13 @@ def test_wrong_sides_are_refused_and_a_cancelled_audit_ends() -> None:
 
     with pytest.raises(Cancelled):
         find_copies(reference, reference, None, progress=CancelledProgress())
+
+
+def test_images_that_repeat_the_first_of_a_group_are_in_it_and_mirrored_ones_are_not() -> None:
+    heads = draw_heads(30, 7, size_px=128)
+    assert group_repeats(heads).tolist() == list(range(30))
+    rng = np.random.default_rng(0)
+    again = np.clip(np.roll(heads[:5], 1, axis=2) + rng.normal(0, 8, heads[:5].shape), 0, 255).astype(np.uint8)
+    mirrored = np.ascontiguousarray(heads[:5, :, ::-1])
+    groups = group_repeats(np.concatenate([heads, again, mirrored]))
+    assert groups.tolist() == [*range(30), *range(5), *range(30, 35)]

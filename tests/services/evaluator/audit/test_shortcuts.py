@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from services.evaluator.audit.detector import detect
-from services.evaluator.audit.effect_sizes import cliffs_delta, wilson_interval
+from services.evaluator.audit.effect_sizes import cliffs_delta
 from services.evaluator.audit.enlargement import reduce_and_enlarge, stored_size
 from services.evaluator.audit.image_cues import measure_images, measure_jpeg_blocks
 from services.evaluator.audit.images import ConstantImages
@@ -15,6 +15,7 @@ from services.evaluator.audit.left_right import (
     AS_THE_REFERENCE,
     DECISIVE_Z,
     NEITHER_SIDE,
+    TOO_FEW,
     edge_histograms,
     judge_orientation,
     mirror_histograms,
@@ -22,6 +23,7 @@ from services.evaluator.audit.left_right import (
 from services.evaluator.audit.shortcuts import measure_shortcuts
 from services.evaluator.audit.spectra import find_cut_off, high_frequency_share, mean_spectrum, radial_power
 from services.evaluator.features.reading import read_gray
+from services.evaluator.metrics.confidence import wilson_interval
 from tests.services.evaluator.audit.conftest import PNG, draw_heads, make_images
 
 REFERENCE = draw_heads(150, 1)
@@ -221,3 +223,35 @@ def test_equal_sets_show_no_shortcut_and_constant_images_are_refused() -> None:
     assert found["spectra"]["cut_off"] is None
     with pytest.raises(ConstantImages):
         measure_shortcuts(make_images(np.zeros((3, 64, 64), np.uint8)), make_images(REFERENCE), None)
+
+
+def test_a_cue_is_excused_only_by_many_fresh_images_that_differ_the_same_way() -> None:
+    reference, fresh = draw_heads(100, 1), draw_heads(60, 2)
+
+    def severity(synthetic_shift: int, fresh_shift: int, n_fresh: int) -> str:
+        shifted = [np.clip(some.astype(int) + by, 0, 255).astype(np.uint8) for some, by in (
+            (draw_heads(60, 3), synthetic_shift), (fresh[:n_fresh], fresh_shift))]  # fmt: skip
+        found = measure_shortcuts(make_images(shifted[0]), make_images(reference), make_images(shifted[1]))
+        return cue(found, "brightness")["severity"]
+
+    assert severity(60, 0, 60) == "problem"
+    assert severity(60, 60, 60) == "fine"
+    assert severity(60, -60, 60) == "problem"
+    assert severity(60, 60, 19) == "problem"
+
+
+def test_repeats_of_an_image_are_no_further_proof_that_a_set_is_mirrored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.evaluator.audit.left_right.ALIKE", 0.999)
+    mirrored = np.ascontiguousarray(draw_heads(40, 2)[:, :, ::-1])
+    once = judge_orientation(mirrored, REFERENCE, None)
+    assert once["synthetic"]["n"] == 40
+    repeated = judge_orientation(np.repeat(mirrored, 5, axis=0), REFERENCE, mirrored)
+    assert (repeated["synthetic"], repeated["difference_z"]) == (once["synthetic"], once["difference_z"])
+    assert repeated["baseline"] == once["synthetic"]
+    # A generator that has collapsed to one mirrored image draws it again and again with some noise.
+    noise = np.random.default_rng(0).normal(0, 4, (200, *mirrored.shape[1:]))
+    collapsed = np.clip(mirrored[:1] + noise, 0, 255).astype(np.uint8)
+    found = judge_orientation(collapsed, REFERENCE, None)
+    assert (found["mirrored"], found["reason"]) == (None, TOO_FEW)
+    doubled = np.concatenate([REFERENCE, REFERENCE[:50]])
+    assert judge_orientation(mirrored, doubled, None)["reference"]["n"] == len(REFERENCE)

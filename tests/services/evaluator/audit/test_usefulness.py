@@ -100,6 +100,26 @@ def test_intervals_hold_the_truth_and_shared_hardness_makes_the_difference_surer
     assert np.mean(widths) < 1.0
 
 
+def test_intervals_hold_the_truth_where_three_seeds_differ_more_than_test_images_do() -> None:
+    # Seeds vary by 0.05; the accuracy on 2,000 images by 0.01. The normal quantile would cover 80 of 100.
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(400):
+        levels = rng.normal(0.7, 0.05, 3)
+        runs = [made_run("real", seed, (rng.random(2000) < level).astype(int)) for seed, level in enumerate(levels)]
+        low, high = summarise_usefulness(runs)["real"]["interval"]
+        covered.append(low <= 0.7 <= high)
+    assert np.mean(covered) > 0.92  # 0.95 less three standard errors of a share of 400
+
+
+def test_one_seed_leaves_the_test_images_degrees_of_freedom_alone() -> None:
+    hits = np.repeat([1, 0], [21, 9])
+    low, high = summarise_usefulness([made_run("real", 0, hits)])["real"]["interval"]
+    # Student's t of 29 degrees, 2.045230, times sd / sqrt(n).
+    assert (low + high) / 2 == pytest.approx(0.7)
+    assert (high - low) / 2 == pytest.approx(2.045230 * hits.std(ddof=1) / np.sqrt(30), rel=1e-6)
+
+
 def test_runs_of_one_kind_are_summarised_without_a_difference() -> None:
     summary = summarise_usefulness([made_run("real", 0, np.ones(5, int))])
     assert summary["synthetic"] is None

@@ -1,7 +1,10 @@
 """Stored bytes become gray arrays of one size, or a named error."""
 
 import io
+import struct
+import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -65,6 +68,36 @@ def test_damaged_files_are_named(data: bytes) -> None:
 def test_sixteen_bits_are_refused_and_not_clipped() -> None:
     with pytest.raises(MoreThanEightBits, match="8 bits"):
         read_gray(encode(np.full((9, 9), 4000, np.uint16)), "x", (9, 9))
+
+
+@pytest.mark.parametrize("ending", [".png", ".tiff"])
+@pytest.mark.parametrize("n_channels", [3, 4])
+def test_sixteen_bits_of_colours_are_refused_and_not_cut_to_eight(ending: str, n_channels: int) -> None:
+    gray = np.random.default_rng(0).integers(0, 4096, (9, 9, 1))
+    deep, shallow = (np.repeat(gray // by, n_channels, axis=2).astype(kind) for by, kind in ((1, "u2"), (16, "u1")))
+    assert read_gray(cv2.imencode(ending, shallow)[1].tobytes(), "x", (9, 9)).shape == (9, 9)
+    with pytest.raises(MoreThanEightBits, match="8 bits"):
+        read_gray(cv2.imencode(ending, deep)[1].tobytes(), "x", (9, 9))
+
+
+def test_sixteen_bits_of_gray_with_transparency_are_refused() -> None:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    def png(depth: int) -> bytes:
+        header = struct.pack(">IIBBBBB", 9, 9, depth, 4, 0, 0, 0)  # colour type 4: gray with alpha (PNG, table 11.1)
+        rows = zlib.compress((b"\x00" + bytes(9 * 2 * depth // 8)) * 9)
+        return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+    assert read_gray(png(8), "x", (9, 9)).shape == (9, 9)
+    with pytest.raises(MoreThanEightBits, match="8 bits"):
+        read_gray(png(16), "x", (9, 9))
+
+
+def test_a_bitmap_of_sixteen_bits_per_pixel_has_fewer_per_sample_and_is_read() -> None:
+    header = struct.pack("<IiiHHIIiiII", 40, 9, 9, 1, 16, 0, 0, 0, 0, 0, 0)  # rows of 9 x 2 bytes, filled up to 20
+    data = b"BM" + struct.pack("<IHHI", 54 + 180, 0, 0, 54) + header + bytes(180)
+    assert read_gray(data, "x", (9, 9)).shape == (9, 9)
 
 
 def test_formats_outside_the_list_are_refused() -> None:

@@ -99,3 +99,33 @@ def test_a_floor_too_small_for_a_score_is_left_out_for_that_score() -> None:
     assert entries["coverage"]["real"]["n"] == [8, 7]
     assert entries["coverage"]["real"]["interval"] is None  # half of eight has no fifth neighbour
     assert entries["fid_infinity"]["real"] is None
+
+
+def test_shares_of_all_or_none_are_as_uncertain_as_their_number_of_images_makes_them() -> None:
+    # Twelve images on a spot among forty spread ones are all within the real images' balls, and no half says otherwise.
+    real, spot = sample(40, 2), sample(12, 1)
+    inside = ImageFeatures(spot.features * np.float32(0.01) + real.features[0], spot.probabilities)
+    far = ImageFeatures(spot.features + np.float32(1000), spot.probabilities)
+    shares = [Metric.PRECISION, Metric.RECALL, Metric.COVERAGE]
+    all_of, none_of = (run(side, real, metrics=shares) for side in (inside, far))
+    assert (all_of["precision"]["value"], none_of["precision"]["value"]) == (1.0, 0.0)
+    # Wilson's end for n of n is n / (n + z^2), by its definition.
+    z2 = 1.959964**2
+    for entries, metric, expected in (
+        (all_of, "precision", (12 / (12 + z2), 1.0)),
+        (none_of, "precision", (0.0, z2 / (12 + z2))),
+        (none_of, "recall", (0.0, z2 / (40 + z2))),
+        (none_of, "coverage", (0.0, z2 / (40 + z2))),
+    ):
+        interval = entries[metric]["interval"]
+        assert (interval["low"], interval["high"]) == pytest.approx(expected)
+        assert interval["method"] == "Wilson"
+    varying = run(sample(40, 1), real, metrics=shares)
+    assert {entry["interval"]["method"].split(",")[0] for entry in varying.values()} == {"delete-half jackknife"}
+
+
+def test_no_interval_of_an_inception_score_passes_the_number_of_classes() -> None:
+    # Three images of each of four classes, nearly sure: the score is close to its maximum, 4, and resamples are lower.
+    sure = np.repeat(np.eye(4), 3, axis=0) * 0.996 + 0.001
+    entry = run(ImageFeatures(sample(12, 1).features, sure), sample(12, 2), metrics=[Metric.IS])["is"]
+    assert 3.9 < entry["value"] <= entry["interval"]["high"] <= 4

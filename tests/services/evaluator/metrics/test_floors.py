@@ -123,20 +123,41 @@ def test_no_floor_where_there_are_too_few() -> None:
     assert plan_floor(selection, "all", 0, seen=False) is None
 
 
-def test_a_floor_of_fewer_images_than_half_the_synthetic_ones_is_named() -> None:
+def test_a_floor_is_named_whose_bias_is_a_quarter_larger_than_that_of_the_scores_beside_it() -> None:
+    # The bias goes with 1/n1 + 1/n2: 1/20 + 1/30 is 1.25 times 1/30 + 1/30.
     found = plan(gliomas(30, 20))
-    floors = {"all images": (found, 41), "glioma": (found, 40), "notumor": (None, 99), "pituitary": (found, 600)}
+    floors = {"all images": (found, 31, 30), "glioma": (found, 29, 30), "notumor": (None, 99, 99)}
     (caution,) = small_floor_cautions(floors)
     assert caution.code == "floor_of_fewer_images"
-    assert "20 against 41 (all images), 20 against 600 (pituitary)." in caution.sentence
+    assert "20 against 30 images beside 31 synthetic against 30 real ones (all images)." in caution.sentence
     assert "the floor is too high" in caution.sentence
-    assert small_floor_cautions({"all images": (found, 40)}) == []
+    assert small_floor_cautions({"all images": (found, 29, 30)}) == []
+
+
+def test_halves_of_the_reference_are_fewer_images_than_the_reference() -> None:
+    real = images("glioma", 200)
+    halves = plan(select_images(images("glioma", 200), real, tumour_class="glioma", split="all"), "all")
+    assert (len(halves.first), len(halves.second)) == (100, 100)
+    (caution,) = small_floor_cautions({"glioma": (halves, 200, 200)})
+    assert "100 against 100 images beside 200 synthetic against 200 real ones (glioma)" in caution.sentence
+    # 1/80 + 1/200 is seven eighths of 1/100 + 1/100.
+    assert small_floor_cautions({"glioma": (halves, 80, 200)}) == []
 
 
 def test_leaks_are_named_where_the_floor_compares_the_splits() -> None:
     splits, halves = plan(gliomas(30, 20)), plan(gliomas(30, 2))
-    (caution,) = leaked_floor_cautions(512, [halves, splits])
+    (caution,) = leaked_floor_cautions(512, [halves, splits], None)
     assert caution.code == "known_leakage_in_floor"
     assert "512 Testing images of the real set occur in its Training images" in caution.sentence
-    assert leaked_floor_cautions(512, [halves, replace(splits, of_splits=False), None]) == []
-    assert leaked_floor_cautions(0, [splits]) == []
+    assert leaked_floor_cautions(512, [halves, replace(splits, of_splits=False), None], None) == []
+    assert leaked_floor_cautions(0, [splits], None) == []
+    (of_class,) = leaked_floor_cautions(512, [splits], "glioma")
+    assert "512 Testing images of the whole real set, not of glioma alone, occur" in of_class.sentence
+
+
+def test_that_nobody_has_looked_for_leaks_is_said_where_the_floor_compares_the_splits() -> None:
+    splits, halves = plan(gliomas(30, 20)), plan(gliomas(30, 2))
+    (caution,) = leaked_floor_cautions(None, [halves, splits], "glioma")
+    assert caution.code == "floor_leakage_unchecked"
+    assert "never checked" in caution.sentence
+    assert leaked_floor_cautions(None, [halves, None], "glioma") == []

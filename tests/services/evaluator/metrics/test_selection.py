@@ -61,9 +61,15 @@ def test_unequal_numbers_and_sizes_are_said() -> None:
 
 @pytest.mark.parametrize(
     ("manifest", "n"),
-    [({}, 0), ({"leakage": None}, 0), ({"leakage": {"checked": True}}, 0), ({"leakage": {"kept": 3}}, 3)],
+    [
+        ({}, None),
+        ({"leakage": None}, None),
+        ({"leakage": {"checked": False, "kept": 0}}, None),
+        ({"leakage": {"checked": True}}, 0),
+        ({"leakage": {"kept": 3}}, 3),
+    ],
 )
-def test_leaks_are_read_from_manifests_of_every_age(manifest: dict[str, Any], n: int) -> None:
+def test_leaks_are_read_from_manifests_of_every_age(manifest: dict[str, Any], n: int | None) -> None:
     assert count_leaks(manifest) == n
 
 
