@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from services.generator.images import decode_gray, encode_png, enlarge_image, shrink_image
 from shared.client import SynthMRI
-from shared.client_environment import connect
+from shared.client_environment import ApiKeyNotFound, connect
 from shared.tumour import CLASS_ORDER, Split
 
 Json = dict[str, Any]
@@ -210,10 +210,11 @@ def main() -> None:
     parser.add_argument("--features", default="classifier,radiomics", help="feature spaces, comma between")
     parser.add_argument("--target", type=Path, default=Path("bench-output/compare"))
     arguments = parser.parse_args()
-    with (
-        connect() as client,
-        tempfile.TemporaryDirectory() as workplace,
-    ):
+    try:
+        connected = connect()
+    except ApiKeyNotFound as error:
+        sys.exit(error.detail)
+    with connected as client, tempfile.TemporaryDirectory() as workplace:
         comparison = Comparison(client, arguments.target)
         comparison.prepare(arguments.data)
         folders = {name: Path(folder) for name, _, folder in (each.partition("=") for each in arguments.set)}

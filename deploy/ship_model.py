@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from services.generator.shipped_model import FACTS, FOLDER, WEIGHTS
 from shared.client import SynthMRI
-from shared.client_environment import connect
+from shared.client_environment import ApiKeyNotFound, connect
 from shared.errors import InvalidInput
 from shared.tumour import CLASS_ORDER
 
@@ -109,7 +109,7 @@ def main() -> None:
     try:
         with connect() as client:
             n_bytes = ship_model(client, arguments.model_id, measured, drawing)
-    except ModelLacksClasses as error:
+    except (ApiKeyNotFound, ModelLacksClasses) as error:
         sys.exit(error.detail)
     sys.stdout.write(f"{FOLDER / WEIGHTS}: {n_bytes / 1e6:.1f} MB\n")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -11,7 +12,7 @@ from shared.artifacts.annotations import annotated_images
 from shared.artifacts.leakage import find_crossing_patients, note_on_test_set, require_no_leakage
 from shared.artifacts.store import Artifact, ArtifactStore
 from shared.database import get_database
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, NotFound
 from shared.objects import ObjectStore
 from shared.progress import Progress
 from shared.tumour import CLASS_ORDER, Split, TumourClass
@@ -149,7 +150,7 @@ def open_sources(
     # Where another set is tested on, copies of this one's Testing images in its Training say nothing of the accuracy.
     if test_set.id == real_set.id:
         crossing_patients = (
-            _patients_named_since(real_set, manifest) if crossing_patients is None else crossing_patients
+            _patients_named_since(artifacts, real_set, manifest) if crossing_patients is None else crossing_patients
         )
         notes = require_no_leakage(real_set, manifest, leakage_waiver, crossing_patients)
     else:
@@ -226,10 +227,28 @@ def _pixel_steps(manifest: dict[str, Any]) -> dict[str, Any] | None:
     return recipe and {member: value for member, value in recipe.items() if member not in _CHOOSE_IMAGES}
 
 
-def _patients_named_since(real_set: Artifact, manifest: dict[str, Any]) -> list[str]:
-    """Patients in both splits of whom the set's own preparation did not know, since people named them afterwards."""
-    corrected = annotated_images(get_database(), real_set, manifest["images"])
+def _patients_named_since(artifacts: ArtifactStore, real_set: Artifact, manifest: dict[str, Any]) -> list[str]:
+    """Patients in both splits of whom the set's own preparation did not know, since people named them afterwards.
+
+    They may have named them at the images of the set, or at those of the raw set that these were made from.
+    """
+    named: dict[str, str] = {}
+    for raw in _raw_sets(artifacts, real_set, manifest):
+        images = annotated_images(get_database(), raw, artifacts.manifest(raw)["images"])
+        named |= {image["name"]: image["group"] for image in images if image.get("group")}
+    corrected = [
+        {**image, "group": image.get("group") or named.get(image.get("source") or "")}
+        for image in annotated_images(get_database(), real_set, manifest["images"])
+    ]
     return sorted(find_crossing_patients(corrected) - find_crossing_patients(manifest["images"]))
+
+
+def _raw_sets(artifacts: ArtifactStore, real_set: Artifact, manifest: dict[str, Any]) -> list[Artifact]:
+    found = []
+    for parent in manifest["parents"]:
+        with suppress(NotFound):
+            found.append(artifacts.get(parent, real_set.owner))
+    return [each for each in found if each.noun == "image_set" and each.kind == "raw"]
 
 
 def _note_on_generators(artifacts: ArtifactStore, synthetic: Artifact, test_set: Artifact, owner: str) -> list[str]:
@@ -238,8 +257,10 @@ def _note_on_generators(artifacts: ArtifactStore, synthetic: Artifact, test_set:
     Its images of the set that is tested on are Training images, which the leakage gate looks at; of other sets nobody
     knows whether they hold copies of the test images.
     """
-    notes = []
-    for model in find_models(artifacts, synthetic, owner):
+    notes, models = [], find_models(artifacts, synthetic, owner)
+    for model in models:  # It grows by those that models began with.
+        begun_with = find_models(artifacts, model, owner) if model.owner == owner else []
+        models += [start for start in begun_with if start.id not in {each.id for each in models}]
         parents = artifacts.manifest(model)["parents"] if model.owner == owner else []
         learned = [parent for parent in parents if parent.startswith("set-")]
         if test_set.id in learned:

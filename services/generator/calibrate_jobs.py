@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from services.generator.images import ImageU8, decode_gray, encode_png, shrink_image
+from services.generator.models.footprint import check_drawing
 from services.generator.models.preset import Preset, TooManySteps
 from services.generator.sampling.appearance import AppearanceSpace, frechet_distance, real_floor
 from services.generator.sampling.calibration import (
@@ -77,7 +78,7 @@ def start_calibration(
         settings: what to measure.
 
     Raises:
-        ModelNotFound, NotADiffusionModel, NoTrainingImages, TooManySteps: at once.
+        ModelNotFound, NotADiffusionModel, NoTrainingImages, TooManySteps, BatchDoesNotFit: at once.
     """
     model = get_diffusion_model(caller.owner, model_id)
     manifest = get_artifacts().manifest(model)
@@ -92,6 +93,7 @@ def start_calibration(
         raise TooManySteps(f"Model {model.id} was trained on {trained} steps; ask for no more.", maximum=trained)
     wishes = SamplingWishes(seed=seed, quality="study")  # Each part has a sampler and steps of its own.
     recipe = resolve_recipe(preset, model.id, wishes, trained_precision=read_precision(manifest))
+    check_drawing(preset, recipe.batch_size, guided=recipe.guidance != 1)
     request = {
         "model": model.id,
         "classes": [str(tumour_class) for tumour_class in list_classes(model)],

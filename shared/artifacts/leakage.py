@@ -71,8 +71,9 @@ def _require_patients_apart(
     waived = waiver or (manifest.get("leakage") or {}).get("waiver")
     if waived is None:
         raise KnownLeakage(
-            f"{found}, so accuracies on its Testing images would be too high. Preprocess the raw set again with these "
-            "groups, correct them, or send `leakage_waiver` with your reason, which is recorded.",
+            f"{found}, so accuracies on its Testing images would be too high. Preprocess the raw set "
+            "again, with these groups at its images, correct them, or send `leakage_waiver` with your reason, which is "
+            "recorded.",
             image_set=artifact.id,
         )
     return [f'{found}; accuracies on its Testing images are too high. Waived by "{waived}".']

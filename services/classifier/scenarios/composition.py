@@ -51,16 +51,26 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class Composition:
-    """A named mix; classes that are left out have no images."""
+    """A named mix; classes that are left out have no images.
+
+    Attributes:
+        name: what reports call it.
+        counts: images by class.
+        fine_tuning: a second phase, if there is one.
+        in_order: whether real images stand in the order of their set where all are taken. Jobs of a version that drew
+            them all the same say nothing of it, and go on as they began.
+    """
 
     name: str
     counts: Mapping[TumourClass, Count]
     fine_tuning: FineTuning | None = None
+    in_order: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """The wire form, which `from_json` reads back."""
         body: dict[str, Any] = {
-            "counts": {str(k): {"real": v.real, "synthetic": v.synthetic} for k, v in self.counts.items()}
+            "counts": {str(k): {"real": v.real, "synthetic": v.synthetic} for k, v in self.counts.items()},
+            "in_order": self.in_order,
         }
         if self.fine_tuning is not None:
             tuning = self.fine_tuning
@@ -79,11 +89,12 @@ class Composition:
             TumourClass(k): Count(real=v.get("real", 0), synthetic=v.get("synthetic", 0))
             for k, v in body["counts"].items()
         }
-        tuning = body.get("fine_tuning")
+        tuning, in_order = body.get("fine_tuning"), bool(body.get("in_order", False))
         if tuning is None:
-            return cls(name, counts)
+            return cls(name, counts, in_order=in_order)
         synthetic = {TumourClass(k): int(n) for k, n in tuning["synthetic"].items()}
-        return cls(name, counts, FineTuning(float(tuning["real_share"]), synthetic, float(tuning["epochs_share"])))
+        phase = FineTuning(float(tuning["real_share"]), synthetic, float(tuning["epochs_share"]))
+        return cls(name, counts, phase, in_order)
 
 
 @dataclass(frozen=True)
@@ -167,7 +178,7 @@ def _choose(
             asked=n,
             available=len(names),
         )
-    if origin == "real" and n == len(names):
+    if origin == "real" and n == len(names) and composition.in_order:
         return list(names)  # The study took all of its real images as they stand in its table, undrawn (section 5.2).
     # pandas' sample(n, random_state=42) without replacement is the head of this permutation (study, section 5.2).
     order = np.random.RandomState(CHOICE_SEED).permutation(len(names))

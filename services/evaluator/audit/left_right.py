@@ -9,6 +9,7 @@ has not seen as-is and mirrored equally often; but a generator that has learnt f
 which way they were turned when it saw them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -112,7 +113,10 @@ class Lean:
 
 
 def judge_orientation(
-    synthetic_u8: NDArray[np.uint8], reference_u8: NDArray[np.uint8], baseline_u8: NDArray[np.uint8] | None
+    synthetic_u8: NDArray[np.uint8],
+    reference_u8: NDArray[np.uint8],
+    baseline_u8: NDArray[np.uint8] | None,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Whether the synthetic images are mirrored left to right against the reference, as JSON.
 
@@ -120,6 +124,7 @@ def judge_orientation(
         synthetic_u8: (n, h, w) uint8.
         reference_u8: (m, h, w) uint8.
         baseline_u8: (k, h, w) uint8 or None.
+        check: called now and then; what it raises ends the work.
 
     Returns:
         "mirrored": True, False, or None where it cannot be told; with the `Lean` of the synthetic images, of the
@@ -130,7 +135,7 @@ def judge_orientation(
     """
     if min(len(synthetic_u8), len(reference_u8)) < FEWEST:
         return {"mirrored": None, "reason": TOO_FEW}
-    repeats, repeats_of_reference = group_repeats(synthetic_u8), group_repeats(reference_u8)
+    repeats, repeats_of_reference = group_repeats(synthetic_u8, check), group_repeats(reference_u8, check)
     if min(len(np.unique(found)) for found in (repeats, repeats_of_reference)) < FEWEST:
         return {"mirrored": None, "reason": TOO_FEW}
     upright = edge_histograms(reference_u8)
@@ -145,7 +150,7 @@ def judge_orientation(
     if baseline_u8 is not None:
         joint = group_alike(np.concatenate([reference_u8, baseline_u8]), ALIKE)
         fresh = baseline_u8[~np.isin(joint[len(reference_u8) :], joint[: len(reference_u8)])]
-        baseline = _lean_of_baseline(rule, fresh)
+        baseline = _lean_of_baseline(rule, fresh, check)
     mirrored, reason = _judge(synthetic.z, difference_z)
     return {
         "mirrored": mirrored,
@@ -201,11 +206,11 @@ def _score_held_out(upright: Histograms, groups: NDArray[np.int64]) -> NDArray[n
     return scores
 
 
-def _lean_of_baseline(rule: _Rule, fresh_u8: NDArray[np.uint8]) -> dict[str, Any] | None:
+def _lean_of_baseline(rule: _Rule, fresh_u8: NDArray[np.uint8], check: Callable[[], None]) -> dict[str, Any] | None:
     """The lean of real images that the rule was not learnt from; None where there are too few."""
     if len(fresh_u8) < FEWEST:
         return None
-    scores = _average(rule.score(edge_histograms(fresh_u8)), group_repeats(fresh_u8))
+    scores = _average(rule.score(edge_histograms(fresh_u8)), group_repeats(fresh_u8, check))
     return vars(_lean(scores)) if len(scores) >= FEWEST else None
 
 

@@ -35,6 +35,8 @@ LEAST_EDGE_CORRELATION: Final = 0.90
 N_CANDIDATES: Final = 2
 
 _SEARCH_BLUR_PX: Final = 1.0
+_HOPELESS: Final = 0.5
+"""Coarse correlation below which two images are no copies of each other, however they are registered."""
 _QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 Entry = dict[str, Any]
@@ -136,19 +138,22 @@ def find_nearest(
     return entries
 
 
-def group_repeats(images_u8: NDArray[np.uint8]) -> NDArray[np.int64]:
+def group_repeats(images_u8: NDArray[np.uint8], check: Callable[[], None] = lambda: None) -> NDArray[np.int64]:
     """(n,) int64 group numbers: an image that is a copy of the first image of a group, by both measures, is in it.
 
     Mirrored copies have groups of their own. No chain leads on: the images of a group are all copies of its first one.
 
     Args:
         images_u8: (n, h, w) uint8, gray levels 0..255.
+        check: called for every image; what it raises ends the search.
     """
     small = shrink(images_u8, VERIFY_PX)
     vectors = pixel_vectors(small, _SEARCH_BLUR_PX)
     groups, firsts, of_firsts = np.empty(len(small), np.int64), list[int](), np.empty_like(vectors)
     for row, vector in enumerate(vectors):
-        likely = np.argsort(-(of_firsts[: len(firsts)] @ vector), kind="stable")[:N_CANDIDATES]
+        check()
+        coarse = of_firsts[: len(firsts)] @ vector
+        likely = [number for number in np.argsort(-coarse, kind="stable")[:N_CANDIDATES] if coarse[number] >= _HOPELESS]
         matches = ((number, match_images(small[row], small[firsts[number]], 0.0)) for number in likely)
         repeated = (number for number, match in matches if _reaches(match.correlation, match.edge_correlation))
         groups[row] = next(repeated, len(firsts))

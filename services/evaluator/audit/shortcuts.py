@@ -102,7 +102,10 @@ def measure_shortcuts(
     detector = _detect(sides, measured, seed)
     progress.raise_if_cancelled()
     orientation = judge_orientation(
-        synthetic.images_u8, reference.images_u8, baseline.images_u8 if baseline is not None else None
+        synthetic.images_u8,
+        reference.images_u8,
+        baseline.images_u8 if baseline is not None else None,
+        progress.raise_if_cancelled,
     )
     cues.append(_orientation_cue(orientation))
     return {

@@ -18,6 +18,7 @@ from services.classifier.scenarios.composition import Composition, Count, FineTu
 from services.classifier.scenarios.plan import plan_phases
 from services.preprocess.recipe import Recipe
 from shared.artifacts.annotations import correct_images
+from shared.artifacts.leakage import KnownLeakage
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
 from shared.database import Database
 from shared.jobs.runner import run_shard
@@ -368,6 +369,18 @@ def test_patients_named_after_the_preparation_are_leakage_too(
     opened = sources.open_sources(artifacts, OWNER, real.id, [], None, "to measure it")
     assert opened.crossing_patients == ("p1",)
     assert any("to measure it" in note for note in opened.leakage_notes)
+    # The same of the raw set that it was prepared from.
+    raw_images = [{**image, "source": None} for image in images]
+    raw = artifacts.create(DraftArtifact("image_set", "raw", "raw", {"images": raw_images}), owner=OWNER)
+    sourced = [{**image, "source": image["name"]} for image in images]
+    body = {"images": sourced, "recipe": RECIPE}
+    prepared = artifacts.create(
+        DraftArtifact("image_set", "preprocessed", "prepared", body, parents=[raw.id]), owner=OWNER
+    )
+    assert sources.open_sources(artifacts, OWNER, prepared.id, [], None).crossing_patients == ()
+    correct_images(database, raw, {name: {"group": "p2"} for name in names}, by="key")
+    with pytest.raises(KnownLeakage, match="p2"):
+        sources.open_sources(artifacts, OWNER, prepared.id, [], None)
     # A worker goes by what was known when the work was asked for.
     assert sources.open_sources(artifacts, OWNER, real.id, [], None, None, []).crossing_patients == ()
 
@@ -385,6 +398,10 @@ def test_a_generator_that_learned_from_other_images_is_noted(
         notes = [note for note in opened.leakage_notes if model.id in note]
         assert len(notes) == len(words)
         assert all(word in note for word, note in zip(words, notes, strict=True))
+    begun = DraftArtifact("model", "diffusion", "begun", {"config": {}, "objects": {}}, parents=[real.id, model.id])
+    drawn = keep_set(artifacts, other_shapes, "synthetic", (None,), parents=[artifacts.create(begun, owner=OWNER).id])
+    (note,) = sources.open_sources(artifacts, OWNER, real.id, [drawn.id], None).leakage_notes[1:]
+    assert model.id in note
 
 
 def test_a_fine_tuned_composition_counts_the_images_of_both_phases(

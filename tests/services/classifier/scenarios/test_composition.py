@@ -56,6 +56,15 @@ def test_all_real_images_stand_in_the_order_of_the_set_however_they_are_asked_fo
     assert [key for _, key in named.real[:3]] == REAL[STUDY_ROW_ORDER[0]][:3]
 
 
+def test_a_composition_of_a_version_before_is_drawn_as_it_was() -> None:
+    asked = Composition("c", {name: Count(40) for name in CLASS_ORDER})
+    assert Composition.from_json("c", asked.to_json()) == asked
+    before = Composition.from_json("c", {"counts": asked.to_json()["counts"]})
+    chosen = select(before, REAL, SYNTHETIC)
+    assert chosen.real != select(asked, REAL, SYNTHETIC).real
+    assert sorted(chosen.real) == sorted(select(asked, REAL, SYNTHETIC).real)
+
+
 def test_synthetic_images_are_the_ones_the_study_drew() -> None:
     # Study, section 5.2: "110, 419, 565, 77, 181, 284, 10, 469, ..." of a 600-row block.
     pool = {name: [str(k) for k in range(600)] for name in CLASS_ORDER}
