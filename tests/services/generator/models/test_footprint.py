@@ -65,6 +65,6 @@ def test_a_batch_to_draw_is_held_to_the_same_limit_and_guidance_doubles_it(guide
         check_drawing(STUDY, most + 1, guided=guided)
     assert refused.value.extra == {"maximum": most}
     check_drawing(STUDY.replace({"unet": {"fused_attention": True}}), 256, guided=True)
-    huge = STUDY.replace({"size_px": 512, "unet": {"attention_levels": [True] * 3}})
+    huge = STUDY.replace({"size_px": 256, "unet": {"attention_levels": [True] * 3, "head_channels": 64}})
     with pytest.raises(BatchDoesNotFit, match="a model of smaller images"):
         check_drawing(huge, 1, guided=guided)
