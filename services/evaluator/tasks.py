@@ -1,6 +1,6 @@
 """The worker edge of the evaluator: `celery -A services.evaluator.tasks worker -P solo -Q evaluate`."""
 
-from services.generator.memory import run_on_gpu
+from shared.jobs.gpu import run_on_gpu
 from shared.jobs.runner import run_shard
 from shared.queue import worker_app
 

@@ -1,6 +1,6 @@
 """The generator's Celery tasks; each does one shard of a job. The worker's command line names its queue."""
 
-from services.generator.memory import run_on_gpu
+from shared.jobs.gpu import run_on_gpu
 from shared.queue import worker_app
 
 celery = worker_app("generator")
