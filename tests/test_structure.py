@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 EDGES = {
     "api", "tasks", "service", "settings",
     # Between an edge and the science: load sources, keep models warm, store library weights.
-    "sources", "shipped_model", "starting_models", "memory", "corrections", "lineage",
+    "sources", "shipped_model", "starting_models", "memory", "corrections",
     "jobs", "train_jobs", "keep_jobs", "import_jobs", "sample_jobs", "redraw_jobs", "calibrate_jobs",
     "illustrations", "outcome", "preparation", "threads",
     "serving", "requests",

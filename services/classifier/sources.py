@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from services.classifier.scenarios.composition import Composition, Selection, select
-from services.evaluator.lineage import find_models
 from shared.artifacts.annotations import annotated_images
 from shared.artifacts.leakage import find_crossing_patients, note_on_test_set, require_no_leakage
+from shared.artifacts.lineage import find_models
 from shared.artifacts.store import Artifact, ArtifactStore
 from shared.database import get_database
 from shared.errors import InvalidInput, NotFound

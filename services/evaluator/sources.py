@@ -9,9 +9,9 @@ import numpy as np
 from services.evaluator.audit.images import AuditImages, FileFacts, read_file_facts
 from services.evaluator.audit.sides import Sides, select_sides
 from services.evaluator.features.reading import SizePx, read_gray
-from services.evaluator.lineage import find_models, find_real_sets
 from services.evaluator.metrics.selection import Caution, Images
 from shared.artifacts.annotations import annotated_images
+from shared.artifacts.lineage import find_models, find_real_sets
 from shared.artifacts.store import EVERYONE, Artifact, ArtifactStore
 from shared.database import get_database
 from shared.jobs.runner import Execution

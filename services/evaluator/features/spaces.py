@@ -5,8 +5,8 @@ from typing import Any
 
 from services.evaluator.features.extraction import ClassifierExtractor, FeatureExtractor, InceptionExtractor
 from services.evaluator.features.radiomics import RadiomicsExtractor
-from services.evaluator.lineage import find_real_sets
 from services.evaluator.weights import installed as library_weights
+from shared.artifacts.lineage import find_real_sets
 from shared.artifacts.store import Artifact, ArtifactStore
 from shared.errors import InvalidInput, ModelNotFound
 from shared.jobs.runner import Execution

@@ -3,7 +3,7 @@
 import pytest
 
 from services.evaluator.features.spaces import has_seen
-from services.evaluator.lineage import find_models, find_real_sets
+from shared.artifacts.lineage import find_models, find_real_sets
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
 
 pytestmark = pytest.mark.services
