@@ -49,9 +49,7 @@ def test_a_killed_process_comes_back_and_a_stop_leaves_nothing(folder: DataFolde
     supervisor = start(folder, Process("one", SLEEP), Process("two", SLEEP, stage="storage"))
     before = wait_for(lambda: running(folder))
     os.kill(before["one"].pid, signal.SIGKILL)
-    after = wait_for(
-        lambda: {n: s for n, s in running(folder).items() if running(folder)["one"].pid != before["one"].pid}
-    )
+    after = wait_for(lambda: (now := running(folder)) and now["one"].pid != before["one"].pid and now)
     assert after["two"].pid == before["two"].pid
     stop(folder)
     supervisor.wait()
