@@ -43,7 +43,9 @@ class Correction(BaseModel):
         None, description="The imaging plane that the image shows."
     )
     group: Name | None = Field(
-        None, description="What keeps images of one patient together, for example a study number; no patient's name."
+        None,
+        description="What keeps images of one patient together, for example a study number; no patient's name. Slices "
+        "of one volume have the volume, until it is corrected.",
     )
 
     def changes(self) -> dict[str, str | None]:

@@ -104,9 +104,9 @@ def warnings_of(good: Sequence[Accepted]) -> list[dict[str, Any]]:
     ]
 
 
-def image_entry(item: Accepted) -> dict[str, Any]:
-    """The image as the manifest lists it."""
-    parameters = item.image.parameters
+def image_entry(item: Accepted, volume: str | None = None) -> dict[str, Any]:
+    """The image as the manifest lists it; a slice of `volume` is of that one's patient until somebody names one."""
+    parameters = item.image.parameters if volume is None else {**item.image.parameters, "volume": volume}
     if item.image.warnings:
         parameters = {**parameters, "warnings": [warning.code for warning in item.image.warnings]}
     return {
@@ -119,6 +119,7 @@ def image_entry(item: Accepted) -> dict[str, Any]:
         "height": item.image.height,
         "source": None,
         "parameters": parameters,
+        **({} if volume is None else {"group": volume}),
     }
 
 

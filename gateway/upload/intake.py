@@ -26,6 +26,7 @@ from gateway.upload.errors import EmptyUpload
 from gateway.upload.images import CheckedImage, RefusedImage
 from gateway.upload.names import Place, is_ignored, place_files, split_path
 from gateway.upload.spool import SpooledFile, read_slice
+from gateway.upload.volumes import find_volumes
 from gateway.upload.zips import looks_like_zip, unpack_zip
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
 from shared.database import Database
@@ -123,13 +124,13 @@ class Intake:
     def _store_set(
         self, good: Sequence[Accepted], bad: Sequence[Refused], wish: Wish, principal: Principal, request_hash: str
     ) -> Artifact:
-        warnings = warnings_of(good)
+        warnings, volumes = warnings_of(good), find_volumes(good)
         draft = DraftArtifact(
             noun="image_set",
             kind="raw",
             name=wish.name,
             body={
-                "images": [image_entry(item) for item in good],
+                "images": [image_entry(item, volumes.get(item.place.name)) for item in good],
                 "recipe": None,
                 "skipped": [item.view() for item in bad],
                 "warnings": warnings,

@@ -38,6 +38,7 @@ class ConvertedImage:
         warnings: what the sender should know.
         spool: where the PNG lies.
         file: its place in that spool.
+        series: of a DICOM file, hashes of its series and of itself; empty where it does not say.
     """
 
     width: int
@@ -49,6 +50,7 @@ class ConvertedImage:
     warnings: tuple[ScanWarning, ...]
     spool: str
     file: SpooledFile
+    series: tuple[str, str]
 
 
 class PictureSpool:
@@ -133,4 +135,5 @@ def _convert(scan: ScanSlice, spool: PictureSpool) -> ConvertedImage:
         scan.warnings,
         spool.path,
         file,
+        scan.series,
     )

@@ -67,9 +67,10 @@ def preprocess(request: PreprocessRequest, who: Annotated[Caller, Depends(caller
     `analysis` report: counts by class and plane, sizes, colour, blur, copies within and across splits, and each dropped
     image with its reason.
 
-    Planes and patient groups come from `PUT /image-sets/{id}/annotations` of the raw set; planes that nobody named are
-    found by clustering. Equal images with different classes stop the job (`label_conflict`) until `relabel`, `exclude`
-    or the recipe's `label_conflicts` settles them. Skull stripping is not offered: its methods need whole volumes of
+    Planes and patient groups come from `PUT /image-sets/{id}/annotations` of the raw set; where nobody named a patient,
+    slices of one NIfTI volume or DICOM series are of one; planes that nobody named are found by clustering. Equal
+    images with different classes stop the job (`label_conflict`) until `relabel`, `exclude` or the recipe's
+    `label_conflicts` settles them. Skull stripping is not offered: its methods need whole volumes of
     raw scanner values, and on a single 8-bit slice they cut into tumours and leave skull behind.
     """
     return service.start_preprocessing(who, request.model_dump(mode="json")).response()

@@ -91,7 +91,8 @@ class Selection:
         """Keep one of the copies in each split: one the study kept, else one of a good size, else the largest.
 
         An image without a split counts as Training; of two that are as good, the one whose split is named stays. Where
-        copies of a volume join its slices to one group, all slices of the volume stay that the kept one is of.
+        copies of a volume join its slices to one group, all slices of the volume stay that the kept one is of, but for
+        equal ones: a DICOM series may hold a file twice.
         """
         members: dict[tuple[str, int], list[tuple[int, Measurement]]] = defaultdict(list)
         for k, image in enumerate(self._images):
@@ -101,11 +102,15 @@ class Selection:
             if len(group) < 2:
                 continue
             kept_k, kept = min(group, key=lambda item: (*self._rank(item[1]), item[0]))
+            stays = {int(self._copies.exact[kept_k]): kept.name}
             for k, image in group:
-                if k == kept_k or (image.volume is not None and image.volume == kept.volume):
+                number = int(self._copies.exact[k])
+                if k == kept_k:
                     continue
-                if self._copies.exact[k] == self._copies.exact[kept_k]:
-                    self.drop(image.name, "duplicate", f"The same pixels as {kept.name}.")
+                if image.volume is not None and image.volume == kept.volume and number not in stays:
+                    stays[number] = image.name
+                elif number in stays:
+                    self.drop(image.name, "duplicate", f"The same pixels as {stays[number]}.")
                 else:
                     self.drop(image.name, "near_duplicate", f"The same scan as {kept.name}.")
 

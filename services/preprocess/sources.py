@@ -24,11 +24,9 @@ def raw_images(execution: Execution) -> list[dict[str, Any]]:
 
 
 def volume_of(image: Mapping[str, Any]) -> str | None:
-    """What the slices of one uploaded volume have in common, of an image of a raw set; None for a file of its own."""
-    cut = image.get("parameters") or {}
-    if cut.get("format") != "NIFTI" or cut.get("n_slices", 1) == 1:
-        return None
-    return str(image["name"]).removesuffix(f".{cut['axis']}-{cut['slice']:03d}.png")
+    """The NIfTI volume or DICOM series that an image of a raw set is a slice of; None for a file of its own."""
+    volume: str | None = (image.get("parameters") or {}).get("volume")
+    return volume
 
 
 def raw_set(execution: Execution) -> Artifact:

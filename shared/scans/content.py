@@ -51,6 +51,8 @@ class ScanSlice:
         label: what tells this slice from the others of its file, such as `axial-080`; empty for the only one.
         parameters: what was read and done, as JSON.
         warnings: what the sender should know.
+        series: of a DICOM file, hashes of its series and of itself, to be compared with others of the same upload and
+            then forgotten; empty where it does not say.
     """
 
     pixels_u8: NDArray[np.uint8]
@@ -61,6 +63,7 @@ class ScanSlice:
     label: str = ""
     parameters: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[ScanWarning, ...] = ()
+    series: tuple[str, str] = ("", "")
 
     def record(self) -> dict[str, Any]:
         """What a manifest keeps of this slice."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.scans.content import ScanLimits, ScanSlice
 from shared.scans.dicom_pixels import render_dicom
-from shared.scans.dicom_tags import MAX_ELEMENTS, READ, keep_tags, numbers_of
+from shared.scans.dicom_tags import MAX_ELEMENTS, READ, READ_AND_DROPPED, keep_tags, numbers_of
 from shared.scans.errors import (
     DicomColourUnsupported,
     DicomCompressionUnsupported,
@@ -59,7 +59,7 @@ def read_dicom(data: bytes, limits: ScanLimits) -> ScanSlice:
 
 
 def _parse(data: bytes) -> tuple["FileDataset", set[int]]:
-    """The elements of `READ`, and the tags of all elements at the top of the file."""
+    """The elements that are read, and the tags of all elements at the top of the file."""
     _import_quietly()
     from pydicom.errors import InvalidDicomError
     from pydicom.filereader import read_partial
@@ -77,7 +77,7 @@ def _parse(data: bytes) -> tuple["FileDataset", set[int]]:
             raise ScanDamaged(f"The DICOM file has more than {MAX_ELEMENTS} elements; export the slice again.")
         return False
 
-    wanted: list[BaseTag | int] = [Tag(keyword) for keyword in READ]
+    wanted: list[BaseTag | int] = [Tag(keyword) for keyword in (*READ, *READ_AND_DROPPED)]
     try:
         dataset = read_partial(io.BytesIO(data), see, force=data[128:132] != b"DICM", specific_tags=wanted)
     except InvalidDicomError as error:

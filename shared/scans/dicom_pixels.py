@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from shared.scans.cautions import dicom_warnings
 from shared.scans.content import ScanSlice, ScanWarning
-from shared.scans.dicom_tags import dropped_tags, keep_tags, numbers_of, plane_of, values_of
+from shared.scans.dicom_tags import dropped_tags, keep_tags, numbers_of, plane_of, series_of, values_of
 from shared.scans.windowing import Window, find_window, render
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def render_dicom(dataset: "FileDataset", tags: set[int]) -> ScanSlice:
     """The slice in `dataset`, whose header was checked.
 
     Args:
-        dataset: the elements of `dicom_tags.READ`.
+        dataset: the elements of `dicom_tags.READ` and `READ_AND_DROPPED`.
         tags: all elements of the file, without their values.
     """
     from pydicom.pixels.utils import pixel_array
@@ -57,6 +57,7 @@ def render_dicom(dataset: "FileDataset", tags: set[int]) -> ScanSlice:
         plane_of(kept.get("ImageOrientationPatient")),
         parameters=parameters,
         warnings=(*found, *dicom_warnings(kept, pixels)),
+        series=series_of(dataset),
     )
 
 

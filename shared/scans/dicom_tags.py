@@ -1,9 +1,10 @@
 """Which DICOM tags are read, which of them a manifest may keep, and the keywords of those that are dropped.
 
-Values are read from `READ` only; every other element is skipped unread. A text is kept only if it is one of the terms
-that the standard lists for it, since scanners and people write names into any free text.
+Values are read from `READ` and `READ_AND_DROPPED` only; every other element is skipped unread. A text is kept only if
+it is one of the terms that the standard lists for it, since scanners and people write names into any free text.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -69,7 +70,9 @@ _PIXELS: Final = (
     "SegmentedGreenPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData",
 )  # fmt: skip
 READ: Final = (*_TERMS, *_NUMBERS, *_PIXELS)
-"""Keywords of all elements whose values are read."""
+"""Keywords of all elements whose values are read and may be kept."""
+READ_AND_DROPPED: Final = ("SeriesInstanceUID", "SOPInstanceUID")
+"""Keywords of the elements that tell which files are slices of one series; their values stay nowhere."""
 
 # Representations that can hold a person, a place, a time, an identifier or free text (DICOM PS3.5 section 6.2).
 # Every attribute of the confidentiality profile (PS3.15 table E.1-1) has one of them, but for those named below.
@@ -112,6 +115,17 @@ def numbers_of(dataset: "Dataset", keyword: str) -> list[float]:
     except (TypeError, ValueError, OverflowError):
         return []
     return [int(n) if n.is_integer() else n for n in numbers] if all(map(math.isfinite, numbers)) else []
+
+
+def series_of(dataset: "Dataset") -> tuple[str, str]:
+    """Hashes of what the file says to be its series and itself, to be compared and forgotten; empty where it does not.
+
+    DICOM PS3.3 sections C.7.3.1 and C.12.1. An identifier can be looked up, and a hash of it too: neither is kept.
+    """
+    series, instance = ("".join(map(str, values_of(dataset, keyword))).strip() for keyword in READ_AND_DROPPED)
+    if not series or not instance:
+        return "", ""
+    return hashlib.sha256(series.encode()).hexdigest(), hashlib.sha256(instance.encode()).hexdigest()
 
 
 def dropped_tags(tags: Iterable[int]) -> tuple[list[str], int]:

@@ -104,6 +104,8 @@ def test_a_volume_stays_whole_where_a_copy_of_it_goes():
     assert reasons(Recipe(), images, chained) == {f"a{k}": "near_duplicate" for k in range(4)}
     alone = [*images[:4], measurement("c", pixel_hash="a1"), measurement("t", split="Testing", pixel_hash="a2")]
     assert reasons(Recipe(), alone) == {"c": "duplicate", "t": "in_training"}
+    twice = [*images[:4], measurement("again", pixel_hash="a1", volume="a")]
+    assert reasons(Recipe(), twice) == {"again": "duplicate"}
 
 
 def test_mirrors_that_do_not_count_hide_no_copy():
