@@ -2,17 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from services.classifier.scenarios.composition import Composition, Selection, select
-from shared.artifacts.annotations import annotated_images
-from shared.artifacts.leakage import find_crossing_patients, note_on_test_set, require_no_leakage
+from shared.artifacts.leakage import note_on_test_set, require_no_leakage
 from shared.artifacts.lineage import find_models
+from shared.artifacts.patients import find_patients_named_since
 from shared.artifacts.store import Artifact, ArtifactStore
 from shared.database import get_database
-from shared.errors import InvalidInput, NotFound
+from shared.errors import InvalidInput
 from shared.objects import ObjectStore
 from shared.progress import Progress
 from shared.tumour import CLASS_ORDER, Split, TumourClass
@@ -149,9 +148,8 @@ def open_sources(
         )
     # Where another set is tested on, copies of this one's Testing images in its Training say nothing of the accuracy.
     if test_set.id == real_set.id:
-        crossing_patients = (
-            _patients_named_since(artifacts, real_set, manifest) if crossing_patients is None else crossing_patients
-        )
+        if crossing_patients is None:
+            crossing_patients = find_patients_named_since(artifacts, get_database(), real_set, manifest)
         notes = require_no_leakage(real_set, manifest, leakage_waiver, crossing_patients)
     else:
         notes = note_on_test_set(manifest, test_manifest)
@@ -225,30 +223,6 @@ def _real_set(artifacts: ArtifactStore, owner: str, set_id: str) -> Artifact:
 def _pixel_steps(manifest: dict[str, Any]) -> dict[str, Any] | None:
     recipe = manifest.get("recipe")
     return recipe and {member: value for member, value in recipe.items() if member not in _CHOOSE_IMAGES}
-
-
-def _patients_named_since(artifacts: ArtifactStore, real_set: Artifact, manifest: dict[str, Any]) -> list[str]:
-    """Patients in both splits of whom the set's own preparation did not know, since people named them afterwards.
-
-    They may have named them at the images of the set, or at those of the raw set that these were made from.
-    """
-    named: dict[str, str] = {}
-    for raw in _raw_sets(artifacts, real_set, manifest):
-        images = annotated_images(get_database(), raw, artifacts.manifest(raw)["images"])
-        named |= {image["name"]: image["group"] for image in images if image.get("group")}
-    corrected = [
-        {**image, "group": image.get("group") or named.get(image.get("source") or "")}
-        for image in annotated_images(get_database(), real_set, manifest["images"])
-    ]
-    return sorted(find_crossing_patients(corrected) - find_crossing_patients(manifest["images"]))
-
-
-def _raw_sets(artifacts: ArtifactStore, real_set: Artifact, manifest: dict[str, Any]) -> list[Artifact]:
-    found = []
-    for parent in manifest["parents"]:
-        with suppress(NotFound):
-            found.append(artifacts.get(parent, real_set.owner))
-    return [each for each in found if each.noun == "image_set" and each.kind == "raw"]
 
 
 def _note_on_generators(artifacts: ArtifactStore, synthetic: Artifact, test_set: Artifact, owner: str) -> list[str]:

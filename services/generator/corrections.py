@@ -8,8 +8,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from shared.artifacts.annotations import annotated_images
-from shared.artifacts.store import Artifact
+from shared.artifacts.patients import corrected_images
+from shared.artifacts.store import Artifact, get_artifacts
 from shared.database import get_database
 from shared.objects import get_objects
 
@@ -21,10 +21,13 @@ def keep_corrections(image_set: Artifact, images: list[dict[str, Any]]) -> str |
     """Store what is corrected about `images` of the set now; its hash, or None where nothing is.
 
     Args:
-        image_set: whose corrections count.
+        image_set: whose corrections count, and, for patients, those of the raw set that it was made from.
         images: members of its manifest.
     """
-    pairs = zip(images, annotated_images(get_database(), image_set, images), strict=True)
+    artifacts = get_artifacts()
+    corrected = corrected_images(artifacts, get_database(), image_set, artifacts.manifest(image_set))
+    by_name = {image["name"]: image for image in corrected}
+    pairs = [(was, by_name[was["name"]]) for was in images]
     changed = {
         was["name"]: {member: now[member] for member in _COUNTING if now.get(member) != was.get(member)}
         for was, now in pairs

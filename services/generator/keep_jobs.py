@@ -89,6 +89,7 @@ def finish_keeping(execution: Execution) -> list[DraftArtifact]:
     planned = preset.count_updates(training["n_images"])
     how = "was cancelled" if request["status"] == JobStatus.CANCELLED else "failed"
     said = f"Training {request['job']} {how} after {model.n_updates} of {planned} updates; these are its weights then."
-    notes = [said, *note_leakage(image_set, training.get("leakage_waiver"))]
+    leaks = note_leakage(image_set, training.get("leakage_waiver"), training.get("crossing_patients", ()))
+    notes = [said, *leaks]
     described = {**describe_images(images, plan), "planned_updates": planned, "notes": notes}
     return [draft_model(execution, {**training, "name": request["name"]}, model, described, request["files"])]

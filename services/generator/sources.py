@@ -1,7 +1,7 @@
 """Where the generator's work comes from: artifacts that requests name, checked; their images and weights, loaded."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -57,13 +57,18 @@ def find_training_images(image_set: Artifact, corrections: str | None = None) ->
     return apply_corrections([image for image in images if image.get("split") == Split.TRAINING], corrections)
 
 
-def note_leakage(image_set: Artifact, waiver: str | None) -> list[str]:
+def note_leakage(image_set: Artifact, waiver: str | None, crossing_patients: Sequence[str]) -> list[str]:
     """What the model card must say about test images of this set that occur among its training images.
+
+    Args:
+        image_set: the set that is trained on.
+        waiver: the request's reason to train nevertheless.
+        crossing_patients: whom `find_patients_named_since` found when the training was asked for.
 
     Raises:
         KnownLeakage: there are such images, and neither the request nor the set's manifest waives it.
     """
-    return require_no_leakage(image_set, get_artifacts().manifest(image_set), waiver)
+    return require_no_leakage(image_set, get_artifacts().manifest(image_set), waiver, crossing_patients)
 
 
 def load_training_data(

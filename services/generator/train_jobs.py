@@ -17,6 +17,7 @@ from services.generator.settings import get_generator_settings
 from services.generator.sources import find_training_images, load_training_data, note_leakage, set_threads
 from services.generator.starting_models import StartingModel, check_start, find_starting_model, load_start
 from services.generator.training.data import TrainingPlan, plan_training
+from shared.artifacts.patients import find_patients_named_since
 from shared.artifacts.store import DraftArtifact, get_artifacts
 from shared.database import get_database
 from shared.errors import InvalidInput
@@ -72,7 +73,9 @@ def start_training(
     preset = choose_preset(wishes, start, tumour_class, images)
     classes = list(preset.classes) if tumour_class is None else [tumour_class]
     plan = plan_training(images, classes, preset, wishes.seed)
-    note_leakage(artifact, wishes.leakage_waiver)
+    manifest = get_artifacts().manifest(artifact)
+    crossing = find_patients_named_since(get_artifacts(), get_database(), artifact, manifest)
+    note_leakage(artifact, wishes.leakage_waiver, crossing)
     what = tumour_class or " + ".join(preset.classes)
     request = {
         "image_set": artifact.id,
@@ -82,6 +85,7 @@ def start_training(
         "seed": wishes.seed,
         "name": wishes.name or f"{what} {preset.name} {preset.size_px} px",
         "leakage_waiver": wishes.leakage_waiver,
+        "crossing_patients": crossing,
         "n_images": len(plan.training),
         "start_from": {"model": start.model, "weights": start.weights_sha256} if start is not None else None,
     }
@@ -176,8 +180,9 @@ def finish_training(execution: Execution) -> list[DraftArtifact]:
     request = execution.request
     preset = Preset.model_validate(request["preset"])
     image_set = execution.artifacts.get(request["image_set"], execution.owner, "image_set")
-    notes = note_leakage(image_set, request.get("leakage_waiver"))
-    images = find_training_images(image_set, request.get("corrections"))  # An older version's request has none.
+    # An older version's request has none of these.
+    notes = note_leakage(image_set, request.get("leakage_waiver"), request.get("crossing_patients", ()))
+    images = find_training_images(image_set, request.get("corrections"))
     plan = plan_training(images, classes_of(request, preset), preset, request["seed"])
     if plan.warnings:
         execution.progress.note(warnings=", ".join(sorted({warning.code for warning in plan.warnings})))

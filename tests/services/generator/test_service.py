@@ -291,6 +291,31 @@ def test_known_leakage_needs_a_waiver_that_the_model_keeps(
     assert "training images only" in manifest["card"]["notes"][0]
 
 
+def test_patients_named_after_the_preparation_count(
+    client: Door, artifacts: ArtifactStore, objects: ObjectStore, jobs: JobStore
+) -> None:
+    """Named at the raw set: they stay together where images are held out, and in both splits they need a waiver."""
+    raw = keep_image_set(artifacts, objects, "raw", n=15)
+    images = [{**image, "source": image["name"]} for image in artifacts.manifest(raw)["images"]]
+    draft = DraftArtifact("image_set", "preprocessed", "real", {"images": images}, parents=[raw.id])
+    image_set = artifacts.create(draft, owner=TEAM)
+    patients = {f"Training/glioma/{k}.png": {"group": f"p{k // 5}"} for k in range(15)}
+    correct_images(get_database(), raw, patients, by="key")
+    overrides = {"validation_share": 0.4}
+    request = {"image_set": image_set.id, "class": "glioma", "preset": "tiny-32", "epochs": 1, "size": 8}
+    answer = client.post("/models/diffusion", json={**request, "overrides": overrides})
+    correct_images(get_database(), raw, {"Testing/glioma/1.png": {"group": "p1"}}, by="key")
+    _, manifest = made(artifacts, work(jobs, answer.json()), "model")  # It goes by what was known when asked for.
+    assert (manifest["card"]["n_images"], manifest["card"]["n_held_out"]) == (10, 5)
+    assert not any("p1" in note for note in manifest["card"]["notes"])
+    refused = client.post("/models/diffusion", json=request)
+    assert (refused.status_code, refused.json()["code"]) == (409, "known_leakage")
+    answer = client.post("/models/diffusion", json={**request, "leakage_waiver": "training images only"})
+    _, manifest = made(artifacts, work(jobs, answer.json()), "model")
+    assert "(p1)" in manifest["card"]["notes"][0]
+    assert "training images only" in manifest["card"]["notes"][0]
+
+
 @pytest.mark.parametrize("kind", ["raw", "synthetic"])
 def test_only_preprocessed_sets_are_trained_on(
     client: Door, artifacts: ArtifactStore, objects: ObjectStore, kind: str
