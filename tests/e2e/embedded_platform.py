@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from deploy.embedded.folder import DataFolder
 from deploy.embedded.ports import choose_free_port
 from shared.client import SynthMRI
+from tests.support.workers import wait_for
 
 PROJECT = Path(__file__).resolve().parents[2]
 COMMAND_S = 180
@@ -119,6 +121,28 @@ def made(job: dict[str, Any], noun: str) -> str:
     """The id of the one artifact of this noun that a job made."""
     (artifact_id,) = [item["id"] for item in job["artifacts"] if item["noun"] == noun]
     return str(artifact_id)
+
+
+def under_way(client: SynthMRI, start: Callable[[], str], least_done: int = 1, pause_s: float = 0.0) -> str:
+    """The id of a job that has done some of its work, and not all of it, `pause_s` seconds after `least_done` units.
+
+    A job that ended while the machine kept this process waiting is followed by another.
+    """
+    for _ in range(3):
+        job_id = start()
+        wait_for(lambda: client.job(job_id)["progress"]["done"] >= least_done, timeout_s=120)  # noqa: B023
+        time.sleep(pause_s)
+        if client.job(job_id)["status"] == "running":
+            return job_id
+    raise AssertionError("each job had ended before it was seen at work")
+
+
+def command_line(pid: int) -> list[bytes]:
+    """The words of a process; none once it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def _holds(pid: int, mark: bytes) -> bool:

@@ -11,9 +11,8 @@ from PIL import Image, ImageOps
 
 from deploy.embedded.phantoms import write_phantoms
 from shared.client import SynthMRI
-from tests.e2e.embedded_platform import EmbeddedPlatform, made
+from tests.e2e.embedded_platform import EmbeddedPlatform, made, under_way
 from tests.e2e.test_ten_kills import kill_worker
-from tests.support.workers import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -79,9 +78,7 @@ def test_planted_copies_are_named_in_every_format_and_left_out(
 def test_a_killed_worker_changes_nothing(
     platform: EmbeddedPlatform, client: SynthMRI, suspect: str, prepared: str, report: dict[str, Any]
 ) -> None:
-    job_id = audit(client, suspect, prepared)
-    wait_for(lambda: client.job(job_id)["progress"]["done"] > 0, timeout_s=60)
-    assert client.job(job_id)["status"] == "running"
+    job_id = under_way(client, lambda: audit(client, suspect, prepared))
     kill_worker(platform, "evaluate")
     again = client.report(made(client.wait(job_id), "report"))
     assert json.dumps(again["report"]) == json.dumps(report["report"])

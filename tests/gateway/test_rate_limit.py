@@ -1,3 +1,4 @@
+import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.services
 def limiter(redis_url):
     limiter = RateLimiter(redis_url, 20)
     limiter._redis.flushdb()
-    while time.time() % 60 > 55:  # a window's edge would let a few more through
+    while time.time() % 60 > 45:  # a window's edge would let a few more through
         time.sleep(0.5)
     yield limiter
     limiter.close()
@@ -35,13 +36,14 @@ def test_keys_are_counted_apart(limiter):
 
 
 def test_the_window_slides(limiter):
-    seconds = float(limiter._redis.time()[0])
-    window = int(seconds // 60)
+    began = float(limiter._redis.time()[0])
+    window = int(began // 60)
     limiter._redis.set(f"synthmri:rate:key:a:{window - 1}", 20)
-    share_left = 1 - (seconds % 60) / 60
     admitted = sum(limiter.wait_s("key:a") == 0 for _ in range(25))
+    ended = float(limiter._redis.time()[0])
     # What of the last window still lies within the last minute counts against this one; time goes on meanwhile.
-    assert 20 - 20 * share_left - 1 <= admitted <= 20 - 20 * share_left + 2
+    fewest, most = (20 * (seconds - 60 * window) / 60 for seconds in (began, ended))
+    assert fewest - 1 <= admitted <= most + 2
 
 
 def test_zero_means_no_limit(redis_url):
@@ -51,8 +53,10 @@ def test_zero_means_no_limit(redis_url):
 
 def test_dead_redis_is_found_out_once_in_two_seconds():
     limiter = RateLimiter(f"redis://127.0.0.1:{free_port()}/0", 20)
+    seconds = []
     for _ in range(50):
         started = time.monotonic()
         with pytest.raises(QueueUnavailable):
             limiter.wait_s("key:a")
-    assert time.monotonic() - started < 0.1
+        seconds.append(time.monotonic() - started)
+    assert statistics.median(seconds) < 0.1

@@ -60,7 +60,7 @@ def script():
 
 @pytest.fixture
 def client(script):
-    with SynthMRI(script.url, "smri_key", patience_s=5) as client:
+    with SynthMRI(script.url, "smri_key", patience_s=60) as client:
         yield client
 
 

@@ -135,11 +135,11 @@ def test_a_ping_waits_less_than_a_read_and_a_read_less_than_a_write(listening: s
     started = time.monotonic()
     with pytest.raises(StorageUnavailable):
         store.ping()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     store = ObjectStore(point_at(listening), write_timeout_s=60.0, read_timeout_s=0.2)
     with pytest.raises(StorageUnavailable):
         store.get("a")
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
 
 
 def test_a_connection_that_breaks_is_tried_again(listening: socket.socket) -> None:
@@ -153,6 +153,6 @@ def test_a_connection_that_breaks_is_tried_again(listening: socket.socket) -> No
 
     server = threading.Thread(target=break_and_answer, daemon=True)
     server.start()
-    ObjectStore(point_at(listening)).ping()
-    server.join(timeout=10)
+    ObjectStore(point_at(listening), ping_timeout_s=60.0).ping()
+    server.join(timeout=60)
     assert not server.is_alive(), "the second connection was not made"

@@ -14,14 +14,14 @@ from pathlib import Path
 import psycopg
 import redis
 
+from deploy.embedded.ports import choose_free_port
+
 S3_ACCESS_KEY, S3_SECRET_KEY = "tests-access-key", "tests-secret-key-0123456789"
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody listens on, and that no outgoing connection is given while its server is away."""
+    return choose_free_port(set())
 
 
 def program(name: str) -> str:
@@ -33,7 +33,7 @@ def program(name: str) -> str:
     return found
 
 
-def wait_until(ready: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def wait_until(ready: Callable[[], bool], timeout_s: float = 60.0) -> None:
     """Return when `ready()` is true; connection errors count as not ready."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -79,7 +79,7 @@ class Server:
     def stop(self, sign: int = signal.SIGTERM) -> None:
         if self.process is not None:
             self.process.send_signal(sign)
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=60)
             self.process = None
 
 

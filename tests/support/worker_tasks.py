@@ -15,12 +15,13 @@ celery = worker_app("tests")
 
 
 def count(execution: Execution) -> dict[str, int]:
-    """Count to the shard's `n`, one step each `step_s` seconds."""
+    """Count to the shard's `n`, one step each `step_s` seconds; at its first attempt, do not get past `hang_at`."""
     if execution.spec.get("poison"):
         os.kill(os.getpid(), signal.SIGKILL)
     for step in range(int(execution.spec["n"])):
         execution.progress.raise_if_cancelled()
-        time.sleep(float(execution.spec["step_s"]))
+        hangs = execution.claim.attempt == 1 and step == execution.spec.get("hang_at")
+        time.sleep(600.0 if hangs else float(execution.spec["step_s"]))
         execution.progress.update(step + 1, int(execution.spec["n"]))
     return {"counted": int(execution.spec["n"])}
 

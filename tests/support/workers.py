@@ -27,7 +27,7 @@ def worker(
         process.wait()
 
 
-def wait_for(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+def wait_for(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Return when `condition()` is true."""
     deadline = time.monotonic() + timeout_s
     while not condition():

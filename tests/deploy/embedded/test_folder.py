@@ -61,11 +61,11 @@ def test_is_running_follows_the_life_of_the_lock_holder(folder: DataFolder) -> N
     def hold() -> None:
         with folder.platform_lock():
             told.set()
-            end.wait(30)
+            end.wait(120)
 
     holder = context.Process(target=hold)
     holder.start()
-    assert told.wait(10)
+    assert told.wait(60)
     assert folder.is_running()
     holder.kill()
     holder.join()

@@ -50,7 +50,7 @@ def test_readyz_names_what_is_down(
 ) -> None:
     monkeypatch.setattr(Answer, "status", status)
     monkeypatch.setattr(Answer, "body", json.dumps(body).encode())
-    assert what_is_down(url) == expected
+    assert what_is_down(url, timeout_s=60) == expected
 
 
 def test_a_proxy_is_not_asked_for_what_is_on_this_machine(
@@ -61,7 +61,7 @@ def test_a_proxy_is_not_asked_for_what_is_on_this_machine(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    assert what_is_down(url) == []
+    assert what_is_down(url, timeout_s=60) == []
     monkeypatch.setattr(Answer, "body", b'{"paths": {"/jobs": {}}}')
     folder.write_state({"url": url})
     with folder.platform_lock():

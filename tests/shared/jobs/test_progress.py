@@ -18,7 +18,7 @@ from tests.support.workers import wait_for, worker
 
 pytestmark = pytest.mark.services
 
-STALL_S = 4.0
+STALL_S = 12.0
 """Longer than a busy machine lets a thread wait, shorter than the work that moves."""
 
 
@@ -48,7 +48,7 @@ def test_the_heartbeat_outlives_a_write_that_breaks(database: Database, jobs: Jo
         progress.note(loss=np.float32(0.5))  # no float, so JSON refuses it
         time.sleep(0.5)
         progress.note(loss=0.25)
-        wait_for(lambda: jobs.get(job_id, "team")["notes"] == {"loss": 0.25}, timeout_s=10.0)
+        wait_for(lambda: jobs.get(job_id, "team")["notes"] == {"loss": 0.25})
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -66,7 +66,7 @@ class TestStall:
         lines = (tmp_path / "a.log").read_text().splitlines()
         stalled = [json.loads(line) for line in lines if "job_stalled" in line]
         assert [(line["job_id"], line["shard"], line["level"]) for line in stalled] == [(job_id, 0, "error")]
-        assert STALL_S <= stalled[0]["seconds"] < STALL_S + 20
+        assert STALL_S <= stalled[0]["seconds"] < STALL_S + 30
         assert stalled[0]["at"][-1].endswith(" count")
         wait_for(lambda: recover_lost_shards(database, 3) == (1, 0))
         view = jobs.get(job_id, "team")
@@ -84,8 +84,8 @@ class TestStall:
     def test_slow_work_that_moves_and_a_worker_without_work_live_on(
         self, database: Database, artifacts: ArtifactStore, jobs: JobStore, tmp_path: Path
     ) -> None:
-        job_id = submit(Caller("team"), "preprocess", {}, shards=[{"n": 14, "step_s": 0.5}], total=14).job["id"]
+        job_id = submit(Caller("team"), "preprocess", {}, shards=[{"n": 28, "step_s": 0.5}], total=28).job["id"]
         with worker(tmp_path / "a.log") as process:
-            wait_for(lambda: jobs.get(job_id, "team")["status"] == "succeeded", timeout_s=60.0)
+            wait_for(lambda: jobs.get(job_id, "team")["status"] == "succeeded", timeout_s=90.0)
             time.sleep(STALL_S + 1)
             assert process.poll() is None

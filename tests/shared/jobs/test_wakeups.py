@@ -1,5 +1,6 @@
 """Real workers, real messages: which shard a message leads to, and that no shard is forgotten."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,10 +38,12 @@ def test_a_short_job_ends_while_the_long_one_before_it_goes_on(
         wait_for(lambda: jobs.get(long, None)["progress"]["done"] >= 2)
         short = submit(Caller("team"), "preprocess", {}, shards=[{"n": 1, "step_s": 0.1}]).job["id"]
         before = jobs.get(long, None)["progress"]["done"]
-        wait_for(lambda: status(jobs, short) == "succeeded")
-        # The shard that was running, and perhaps one more, and what ran until this test looked.
-        assert jobs.get(long, None)["progress"]["done"] - before <= 4
-        wait_for(lambda: status(jobs, long) == "succeeded")
+        wait_for(lambda: status(jobs, short) == status(jobs, long) == "succeeded")
+    lines = (tmp_path / "worker.log").read_text().splitlines()
+    ended = [json.loads(line)["job_id"] for line in lines if "shard_ended" in line]
+    until_short_ended = ended[: len(ended) - ended[::-1].index(short)]
+    # The shard that was running, and perhaps one more, and what ran until the worker had the message.
+    assert until_short_ended.count(long) - before <= 4
     assert queue_length("preprocess") == 0
 
 

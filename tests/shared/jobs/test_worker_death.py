@@ -32,10 +32,10 @@ def sweep_until_final(database: Database, jobs: JobStore, job_id: str, timeout_s
 def test_a_killed_worker_loses_no_shard(
     database: Database, artifacts: ArtifactStore, jobs: JobStore, tmp_path: Path
 ) -> None:
-    shards = [{"n": 4, "step_s": 0.1} for _ in range(6)]
+    shards = [{"n": 4, "step_s": 0.1, "hang_at": 2 if number == 2 else None} for number in range(6)]
     job_id = submit(Caller("team"), "preprocess", {}, shards=shards, total=24).job["id"]
     with worker(tmp_path / "a.log") as first:
-        wait_for(lambda: jobs.get(job_id, None)["progress"]["done"] >= 8)
+        wait_for(lambda: jobs.get(job_id, None)["progress"]["done"] >= 10)  # and stays there
         first.send_signal(signal.SIGKILL)
         first.wait()
     assert status(jobs, job_id) == "running"
@@ -71,6 +71,6 @@ def test_a_stopped_worker_hands_back_at_once(
     with worker(tmp_path / "a.log") as process:
         wait_for(lambda: jobs.get(job_id, None)["progress"]["done"] > 0)
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
     view = jobs.get(job_id, None)
     assert (view["status"], view["attempt"]) == ("queued", 0)

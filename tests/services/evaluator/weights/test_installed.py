@@ -112,7 +112,7 @@ def serving(body: bytes, *, announced: int | None = None, status: int = 200) -> 
 
 def download(url: str, max_bytes: int = 1000) -> bytes:
     weights = dataclasses.replace(KNOWN["inception"], url=url)
-    return library_weights.download_weights(weights, timeout_s=2.0, max_bytes=max_bytes)
+    return library_weights.download_weights(weights, timeout_s=60.0, max_bytes=max_bytes)
 
 
 def test_a_download_arrives_whole() -> None:

@@ -95,7 +95,8 @@ def test_a_slow_store_is_forecast_once_not_for_each_step(objects: ObjectStore, g
     request = {"weights": weights, "n": 8, "classes": ["glioma"]}
     execution = SimpleNamespace(request=request, objects=SimpleNamespace(put_blob=put_slowly), progress=NoProgress())
     sources.load_network.cache_clear()
-    predicted_s = calibrate_jobs._predict_seconds(cast("Execution", execution), recipe)
+    # The lowest of three: another process may have the cores while few steps are timed.
+    predicted_s = min(calibrate_jobs._predict_seconds(cast("Execution", execution), recipe) for _ in range(3))
     began = time.perf_counter()
     calibrate_jobs._draw(cast("Execution", execution), recipe, range(1), NoProgress())
     assert 0.3 < predicted_s < 5 * (time.perf_counter() - began)

@@ -7,6 +7,7 @@ import pytest
 
 from services.generator.sampling.delivery import MAX_WAITING, Delivery
 from shared.progress import Cancelled
+from tests.support.workers import wait_for
 
 
 def test_results_come_in_the_order_of_adding() -> None:
@@ -22,7 +23,7 @@ def test_results_come_in_the_order_of_adding() -> None:
 
 def test_adding_does_not_wait_for_the_delivery() -> None:
     gate = threading.Event()
-    with Delivery(lambda k: gate.wait(10)) as delivery:
+    with Delivery(lambda k: gate.wait(60)) as delivery:
         for k in range(MAX_WAITING):
             delivery.add(k)
         gate.set()
@@ -37,14 +38,15 @@ def test_no_more_than_so_many_wait() -> None:
             delivery.add(k)
             added.append(k)
 
-    with Delivery(lambda k: gate.wait(10)) as delivery:
+    with Delivery(lambda k: gate.wait(60)) as delivery:
         adding = threading.Thread(target=add_all, args=(delivery,))
         adding.start()
+        wait_for(lambda: len(added) == MAX_WAITING)
         adding.join(0.2)
         assert adding.is_alive()
         assert len(added) == MAX_WAITING
         gate.set()
-        adding.join(10)
+        adding.join(60)
         assert len(delivery.results()) == MAX_WAITING + 5
 
 
@@ -80,7 +82,7 @@ def test_leaving_early_drops_what_waits_and_ends_the_threads() -> None:
 
     def deliver(k: int) -> None:
         begun.append(k)
-        time.sleep(0.05)
+        time.sleep(2.0)
 
     def leave() -> None:
         with Delivery(deliver) as delivery:
