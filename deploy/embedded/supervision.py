@@ -1,5 +1,7 @@
 """Supervisord: its configuration, its start, its stop, and what it knows of its children."""
 
+import contextlib
+import http.client
 import os
 import shlex
 import signal
@@ -11,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 from supervisor.xmlrpc import SupervisorTransport
 
@@ -83,7 +86,8 @@ def stop(folder: DataFolder) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         pid = folder.supervisor_pid()
         if pid is not None:
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
         if _wait_until_stopped(folder, STOP_WAIT_S):
             return
     raise CannotStart(f"The processes of {folder.root} do not end; see {folder.logs / 'supervisord.log'}.")
@@ -96,7 +100,7 @@ def read_processes(folder: DataFolder) -> list[ProcessState]:
     )
     try:
         answer: Any = server.supervisor.getAllProcessInfo()
-    except (OSError, xmlrpc.client.Error):
+    except (OSError, xmlrpc.client.Error, http.client.HTTPException, ExpatError):  # the last two: half an answer
         return []
     finally:
         server("close")()

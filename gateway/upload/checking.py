@@ -80,13 +80,16 @@ class ImageChecker:
         return verdicts
 
     def _submit(self, spool: Path, chunk: list[tuple[int, int]], choice: SliceChoice) -> "Future[list[Verdict]]":
-        """Hand `chunk` to a child; a pool that broke in the meantime is replaced once."""
-        pool = self._open()
-        try:
-            return pool.submit(check_slices, str(spool), chunk, self._limits, choice)
-        except RuntimeError:  # broken, or another upload found it broken and shut it down
-            self._discard(pool)
-            return self._open().submit(check_slices, str(spool), chunk, self._limits, choice)
+        """Hand `chunk` to a child; a pool that broke in the meantime is replaced, the next one that does has failed."""
+        for _ in range(2):
+            pool = self._open()
+            try:
+                return pool.submit(check_slices, str(spool), chunk, self._limits, choice)
+            except RuntimeError:  # broken, or another upload found it broken and shut it down
+                self._discard(pool)
+        failed: Future[list[Verdict]] = Future()
+        failed.set_exception(BrokenProcessPool())
+        return failed
 
     @staticmethod
     def _stopping() -> ImageCheckUnavailable:

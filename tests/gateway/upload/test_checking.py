@@ -1,6 +1,7 @@
 import os
 import threading
 import time
+from concurrent.futures.process import BrokenProcessPool
 from types import SimpleNamespace
 
 import pytest
@@ -79,6 +80,17 @@ def test_a_good_image_stays_good_while_another_upload_kills_the_children(tmp_pat
         finished.set()
         killer.join()
     assert [type(verdict) for verdict in verdicts] == [CheckedImage, CheckedImage]
+
+
+def test_children_that_others_break_as_fast_as_they_start_fail_no_upload(tmp_path, checker, monkeypatch):
+    def submit(*_):
+        raise BrokenProcessPool
+
+    spool, files = spooled(tmp_path, picture(0), b"no picture")
+    expected = checker.check(spool, files)
+    broken = SimpleNamespace(submit=submit, shutdown=lambda **_: None)
+    monkeypatch.setattr(checker, "_open", lambda: broken)
+    assert checker.check(spool, files) == expected
 
 
 def test_a_file_that_ends_its_child_is_refused_and_those_around_it_are_not(tmp_path, checker):
