@@ -4,6 +4,7 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from services.generator.starting_models import StartingModel
 from services.generator.train_jobs import TrainingWishes, choose_preset, describe_images
 from services.generator.training.data import TrainingData, plan_training
 from shared.artifacts.leakage import require_no_leakage
-from shared.client import SynthMRI
+from shared.artifacts.patients import find_patients_named_since, lay_patients
+from shared.client import ApiProblem, SynthMRI
 from shared.tumour import Split, TumourClass
 
 
@@ -43,7 +45,10 @@ def pack_training(client: SynthMRI, image_set: str, tumour_class: TumourClass | 
     found = client.image_set(image_set)
     if found["kind"] != "preprocessed":
         raise ImageSetNotPreprocessed(f"Image set {image_set} is {found['kind']}; preprocess it first.")
-    notes = require_no_leakage(_ImageSet(image_set, found["kind"]), found["manifest"], wishes.leakage_waiver)
+    corrected = _corrected_images(client, found["manifest"])
+    named_since = find_patients_named_since(corrected, found["manifest"])
+    what = _ImageSet(image_set, found["kind"])
+    notes = require_no_leakage(what, found["manifest"], wishes.leakage_waiver, named_since)
     with tempfile.TemporaryDirectory() as folder:
         start, weights = None, None
         if wishes.start_from is not None:
@@ -60,7 +65,7 @@ def pack_training(client: SynthMRI, image_set: str, tumour_class: TumourClass | 
             client.export_model(wishes.start_from, exported)
             with zipfile.ZipFile(exported) as opened:
                 weights, _ = read_tensors(opened.read("weights.safetensors"))
-        images = list(client.images(image_set, split=Split.TRAINING))
+        images = [image for image in corrected if image["split"] == Split.TRAINING]
         preset = choose_preset(wishes, start, tumour_class, images)
         classes = list(preset.classes) if tumour_class is None else [tumour_class]
         plan = plan_training(images, classes, preset, wishes.seed)
@@ -82,3 +87,26 @@ def pack_training(client: SynthMRI, image_set: str, tumour_class: TumourClass | 
     }
     data = TrainingData(pixels[:n], pixels[n:], numbers[:n], numbers[n:])
     return Parcel(data, preset, wishes.seed, weights, described)
+
+
+def _corrected_images(client: SynthMRI, manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """What `shared.artifacts.patients.corrected_images` is on the platform, over HTTP."""
+    raw_images: list[dict[str, Any]] = []
+    waiting, seen = list(manifest["parents"]), set()
+    while waiting:
+        parent = waiting.pop()
+        if parent in seen:
+            continue
+        seen.add(parent)
+        try:
+            found = client.image_set(parent)
+        except ApiProblem as problem:
+            if problem.status != 404:  # it is no image set, or not there any more
+                raise
+            continue
+        if found["kind"] == "raw":
+            raw_images += client.images(parent)
+        elif found["kind"] == "preprocessed":
+            waiting += found["manifest"]["parents"]
+    named_here = {said["name"] for said in client.annotations(manifest["id"]) if said["group"] is not None}
+    return lay_patients(list(client.images(manifest["id"])), named_here, raw_images)

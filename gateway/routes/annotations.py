@@ -70,9 +70,10 @@ async def correct_image(
 
     def correct() -> dict[str, Any]:
         artifact = resources.artifacts.get(image_set_id, principal.sees, "image_set")
-        image = find_image(resources.artifacts.manifest(artifact)["images"], image_set_id, name)
+        images = resources.artifacts.manifest(artifact)["images"]
+        find_image(images, image_set_id, name)
         correct_images(resources.database, artifact, {name: correction.changes()}, by=principal.key_id)
-        return annotated_images(resources.database, artifact, [image])[0]
+        return find_image(annotated_images(resources.database, artifact, images), image_set_id, name)
 
     return await run_in_threadpool(correct)
 

@@ -104,9 +104,9 @@ def warnings_of(good: Sequence[Accepted]) -> list[dict[str, Any]]:
     ]
 
 
-def image_entry(item: Accepted, volume: str | None = None) -> dict[str, Any]:
-    """The image as the manifest lists it; a slice of `volume` is of that one's patient until somebody names one."""
-    parameters = item.image.parameters if volume is None else {**item.image.parameters, "volume": volume}
+def image_entry(item: Accepted, series: str | None) -> dict[str, Any]:
+    """The image as the manifest lists it; `series` is that of DICOM files which it is a slice of, if any."""
+    parameters = item.image.parameters if series is None else {**item.image.parameters, "volume": series}
     if item.image.warnings:
         parameters = {**parameters, "warnings": [warning.code for warning in item.image.warnings]}
     return {
@@ -119,7 +119,6 @@ def image_entry(item: Accepted, volume: str | None = None) -> dict[str, Any]:
         "height": item.image.height,
         "source": None,
         "parameters": parameters,
-        **({} if volume is None else {"group": volume}),
     }
 
 

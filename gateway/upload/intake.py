@@ -25,8 +25,8 @@ from gateway.upload.entries import (
 from gateway.upload.errors import EmptyUpload
 from gateway.upload.images import CheckedImage, RefusedImage
 from gateway.upload.names import Place, is_ignored, place_files, split_path
+from gateway.upload.series import find_series
 from gateway.upload.spool import SpooledFile, read_slice
-from gateway.upload.volumes import find_volumes
 from gateway.upload.zips import looks_like_zip, unpack_zip
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
 from shared.database import Database
@@ -124,13 +124,13 @@ class Intake:
     def _store_set(
         self, good: Sequence[Accepted], bad: Sequence[Refused], wish: Wish, principal: Principal, request_hash: str
     ) -> Artifact:
-        warnings, volumes = warnings_of(good), find_volumes(good)
+        warnings, series = warnings_of(good), find_series(good)
         draft = DraftArtifact(
             noun="image_set",
             kind="raw",
             name=wish.name,
             body={
-                "images": [image_entry(item, volumes.get(item.place.name)) for item in good],
+                "images": [image_entry(item, series.get(item.place.name)) for item in good],
                 "recipe": None,
                 "skipped": [item.view() for item in bad],
                 "warnings": warnings,

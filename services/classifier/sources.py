@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from services.classifier.scenarios.composition import Composition, Selection, select
 from shared.artifacts.leakage import note_on_test_set, require_no_leakage
 from shared.artifacts.lineage import find_models
-from shared.artifacts.patients import find_patients_named_since
+from shared.artifacts.patients import corrected_images, find_patients_named_since
 from shared.artifacts.store import Artifact, ArtifactStore
 from shared.database import get_database
 from shared.errors import InvalidInput
@@ -149,7 +149,8 @@ def open_sources(
     # Where another set is tested on, copies of this one's Testing images in its Training say nothing of the accuracy.
     if test_set.id == real_set.id:
         if crossing_patients is None:
-            crossing_patients = find_patients_named_since(artifacts, get_database(), real_set, manifest)
+            images = corrected_images(artifacts, get_database(), real_set, manifest)
+            crossing_patients = find_patients_named_since(images, manifest)
         notes = require_no_leakage(real_set, manifest, leakage_waiver, crossing_patients)
     else:
         notes = note_on_test_set(manifest, test_manifest)

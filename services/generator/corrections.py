@@ -8,24 +8,19 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from shared.artifacts.patients import corrected_images
-from shared.artifacts.store import Artifact, get_artifacts
-from shared.database import get_database
 from shared.objects import get_objects
 
 _COUNTING: Final = ("plane", "group")
 """Members of an image that decide which are trained on and which are held out."""
 
 
-def keep_corrections(image_set: Artifact, images: list[dict[str, Any]]) -> str | None:
-    """Store what is corrected about `images` of the set now; its hash, or None where nothing is.
+def keep_corrections(images: list[dict[str, Any]], corrected: list[dict[str, Any]]) -> str | None:
+    """Store what is corrected about `images`; its hash, or None where nothing is.
 
     Args:
-        image_set: whose corrections count, and, for patients, those of the raw set that it was made from.
-        images: members of its manifest.
+        images: members of a set's manifest.
+        corrected: all images of the set as they are now, from `corrected_images`.
     """
-    artifacts = get_artifacts()
-    corrected = corrected_images(artifacts, get_database(), image_set, artifacts.manifest(image_set))
     by_name = {image["name"]: image for image in corrected}
     pairs = [(was, by_name[was["name"]]) for was in images]
     changed = {

@@ -17,7 +17,7 @@ from services.generator.settings import get_generator_settings
 from services.generator.sources import find_training_images, load_training_data, note_leakage, set_threads
 from services.generator.starting_models import StartingModel, check_start, find_starting_model, load_start
 from services.generator.training.data import TrainingPlan, plan_training
-from shared.artifacts.patients import find_patients_named_since
+from shared.artifacts.patients import corrected_images, find_patients_named_since
 from shared.artifacts.store import DraftArtifact, get_artifacts
 from shared.database import get_database
 from shared.errors import InvalidInput
@@ -68,13 +68,14 @@ def start_training(
     """
     start = find_starting_model(caller.owner, wishes.start_from) if wishes.start_from is not None else None
     artifact = get_artifacts().get(image_set, caller.owner, "image_set")
-    corrections = keep_corrections(artifact, find_training_images(artifact))
+    training_images, manifest = find_training_images(artifact), get_artifacts().manifest(artifact)
+    corrected = corrected_images(get_artifacts(), get_database(), artifact, manifest)
+    corrections = keep_corrections(training_images, corrected)
     images = find_training_images(artifact, corrections)
     preset = choose_preset(wishes, start, tumour_class, images)
     classes = list(preset.classes) if tumour_class is None else [tumour_class]
     plan = plan_training(images, classes, preset, wishes.seed)
-    manifest = get_artifacts().manifest(artifact)
-    crossing = find_patients_named_since(get_artifacts(), get_database(), artifact, manifest)
+    crossing = find_patients_named_since(corrected, manifest)
     note_leakage(artifact, wishes.leakage_waiver, crossing)
     what = tumour_class or " + ".join(preset.classes)
     request = {

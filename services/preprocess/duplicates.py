@@ -204,6 +204,29 @@ def find_patients(copies: Copies) -> dict[str, frozenset[str]]:
     }
 
 
+def choose_patients(copies: Copies) -> dict[str, str | None]:
+    """By name, one patient for each image, which keeps its images together; None if nobody is known.
+
+    The one whom people named at the image; else at another slice of its volume or at a copy of one, if they agree; else
+    its volume; else one named at a copy of it, the first by name: of copies one may bear the patient, another be kept.
+    """
+    found = find_patients(copies)
+    volumes = {image.volume for image in copies.images}
+    of_volume: dict[str, set[str]] = defaultdict(set)
+    for image in copies.images:
+        if image.volume is not None:
+            of_volume[image.volume] |= found[image.name] - volumes
+
+    def choose(image: HashedImage) -> str | None:
+        if image.patient and image.patient != image.volume:
+            return image.patient
+        if image.volume is not None and len(of_volume[image.volume]) == 1:
+            return min(of_volume[image.volume])
+        return image.patient or min(found[image.name] - volumes or found[image.name], default=None)
+
+    return {image.name: choose(image) for image in copies.images}
+
+
 def find_label_conflicts(copies: Copies, *, exact: bool, among: Collection[str] | None = None) -> list[list[str]]:
     """Names of copies that bear different classes, group by group.
 

@@ -24,8 +24,9 @@ from services.preprocess.reading import READING_ERRORS
 from services.preprocess.recipe import Recipe
 from services.preprocess.selection import Drop, pairs_that_count, refuse_conflicts, search_rule
 from services.preprocess.service import ILLUSTRATE, MEASURE, PREPARE, SELECT
-from services.preprocess.sources import get_json, put_json, raw_images, read_blob, volume_of
+from services.preprocess.sources import get_json, put_json, raw_images, read_blob
 from services.preprocess.threads import in_threads
+from shared.artifacts.volumes import volume_of
 from shared.errors import InvalidInput
 from shared.jobs.runner import Execution
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.preprocess.analysis import Measurement, count_by_class
-from services.preprocess.duplicates import find_copies, find_crossing_patients, find_leaks, find_patients
+from services.preprocess.duplicates import choose_patients, find_copies, find_crossing_patients, find_leaks
 from services.preprocess.figures.captions import CAPTIONS, file_name
 from services.preprocess.findings import Findings
 from services.preprocess.near_duplicates import NearPair
@@ -100,7 +100,7 @@ def _read_findings(execution: Execution, raw: Artifact) -> Findings:
 
 def _set_images(execution: Execution, findings: Findings, prepared: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The images of the result, in the order of the plan, as manifests hold them."""
-    by_name, patients = {image.name: image for image in findings.images}, find_patients(findings.copies)
+    by_name, patients = {image.name: image for image in findings.images}, choose_patients(findings.copies)
     names = name_results(findings.kept, findings.recipe.extension, execution.request["relabel"])
     size_px = findings.recipe.size_px
     return [
@@ -111,8 +111,7 @@ def _set_images(execution: Execution, findings: Findings, prepared: dict[str, di
             "plane": by_name[source].plane,
             "plane_confidence": by_name[source].plane_confidence,
             "plane_source": by_name[source].plane_source,
-            # Of copies one may bear the patient and another be kept; held-out images go by this member.
-            "group": by_name[source].group or min(patients[source], default=None),
+            "group": patients[source],  # Held-out images go by this member.
             "sha256": prepared[source]["sha256"],
             "width": size_px,
             "height": size_px,

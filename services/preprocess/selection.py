@@ -88,7 +88,7 @@ class Selection:
                 self.drop(name, "label_conflict", f"The same scan with another class: {others[:300]}.")
 
     def _drop_copies(self) -> None:
-        """Keep one of the copies in each split: one the study kept, else one of a good size, else the largest.
+        """Keep one of the copies in each split: one the study kept, else one of a good size, of a volume, the largest.
 
         An image without a split counts as Training; of two that are as good, the one whose split is named stays. Where
         copies of a volume join its slices to one group, all slices of the volume stay that the kept one is of, but for
@@ -104,20 +104,21 @@ class Selection:
             kept_k, kept = min(group, key=lambda item: (*self._rank(item[1]), item[0]))
             stays = {int(self._copies.exact[kept_k]): kept.name}
             for k, image in group:
-                number = int(self._copies.exact[k])
-                if k == kept_k:
+                if image.volume is not None and image.volume == kept.volume:
+                    stays.setdefault(int(self._copies.exact[k]), image.name)
+            for k, image in group:
+                same = stays.get(int(self._copies.exact[k]))
+                if same == image.name:
                     continue
-                if image.volume is not None and image.volume == kept.volume and number not in stays:
-                    stays[number] = image.name
-                elif number in stays:
-                    self.drop(image.name, "duplicate", f"The same pixels as {stays[number]}.")
+                if same is not None:
+                    self.drop(image.name, "duplicate", f"The same pixels as {same}.")
                 else:
                     self.drop(image.name, "near_duplicate", f"The same scan as {kept.name}.")
 
-    def _rank(self, image: Measurement) -> tuple[bool, bool, int, bool]:
+    def _rank(self, image: Measurement) -> tuple[bool, bool, bool, int, bool]:
         misfit = self._size_problem(image) is not None
         studied = self._recipe.draws == "study" and was_kept_by_study(image.name)
-        return (not studied, misfit, -image.width * image.height, image.split is None)
+        return (not studied, misfit, image.volume is None, -image.width * image.height, image.split is None)
 
     def _drop_sizes(self) -> None:
         for image in self._images:

@@ -1,7 +1,6 @@
 """Where the stages of a preprocessing job read from and write to: the raw set, its images, and blobs of findings."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from services.preprocess.reading import GrayImage, read_gray
@@ -21,12 +20,6 @@ def raw_images(execution: Execution) -> list[dict[str, Any]]:
     """The images of the raw set, with people's corrections."""
     raw = raw_set(execution)
     return annotated_images(get_database(), raw, execution.artifacts.manifest(raw)["images"])
-
-
-def volume_of(image: Mapping[str, Any]) -> str | None:
-    """The NIfTI volume or DICOM series that an image of a raw set is a slice of; None for a file of its own."""
-    volume: str | None = (image.get("parameters") or {}).get("volume")
-    return volume
 
 
 def raw_set(execution: Execution) -> Artifact:

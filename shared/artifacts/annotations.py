@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from shared.artifacts.store import Artifact
 from shared.artifacts.tables import ArtifactRow, ImageAnnotationRow
+from shared.artifacts.volumes import name_patients
 from shared.cursors import CursorInvalid, decode_cursor, encode_cursor
 from shared.database import Database, now_s
 
@@ -21,18 +22,26 @@ Correction = Mapping[str, str | None]
 
 
 def annotated_images(database: Database, artifact: Artifact, images: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """`images` of the set `artifact` with the corrections that people made; the very same ones where there are none.
+    """`images`, all of the set `artifact`, with the corrections that people made; the very same ones if there are none.
 
     A corrected plane comes with `plane_source` "user" and without `plane_confidence`, which was that of another plane.
+    Slices of one volume are of one patient, see `volumes`.
     """
+    corrections = get_corrections(database, artifact)
+    if corrections:
+        images = [
+            _overlay(image, *corrections[image["name"]]) if image["name"] in corrections else image for image in images
+        ]
+    return name_patients(images)
+
+
+def get_corrections(database: Database, artifact: Artifact) -> dict[str, tuple[str | None, str | None]]:
+    """By name of an image, the plane and the group that people set; None for what they did not."""
     annotation = ImageAnnotationRow
     query = select(annotation.name, annotation.plane, annotation.patient_group)
     with database.reading() as session:
         found = session.execute(query.where(annotation.image_set_id == artifact.id))
-        corrections = {name: (plane, group) for name, plane, group in found}
-    if not corrections:
-        return images
-    return [_overlay(image, *corrections[image["name"]]) if image["name"] in corrections else image for image in images]
+        return {name: (plane, group) for name, plane, group in found}
 
 
 def correct_images(database: Database, artifact: Artifact, corrections: Mapping[str, Correction], *, by: str) -> int:

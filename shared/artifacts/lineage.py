@@ -14,6 +14,11 @@ def find_real_sets(artifacts: ArtifactStore, set_ids: Iterable[str], owner: str)
     return {*set_ids, *(each.id for each in _climb(artifacts, set_ids, owner, _OF_SCANS) if each.kind in _OF_SCANS)}
 
 
+def find_raw_sets(artifacts: ArtifactStore, set_ids: Iterable[str], owner: str) -> list[Artifact]:
+    """Those of `find_real_sets` that are as they were uploaded."""
+    return [each for each in _climb(artifacts, set_ids, owner, _OF_SCANS) if each.kind == "raw"]
+
+
 def find_models(artifacts: ArtifactStore, artifact: Artifact, owner: str) -> list[Artifact]:
     """The models that drew the images of a synthetic set, or that a model began with.
 

@@ -319,7 +319,9 @@ def test_the_command_line_says_what_it_did(tmp_path: Path, capsys: pytest.Captur
 
 def test_a_training_begins_with_a_diffusion_model_only() -> None:
     client = SimpleNamespace(
-        image_set=lambda _: {"kind": "preprocessed", "manifest": {"report": {}}},
+        image_set=lambda _: {"kind": "preprocessed", "manifest": {"id": "set-1", "images": [], "parents": []}},
+        images=lambda _: iter(()),
+        annotations=lambda _: iter(()),
         model=lambda _: {"kind": "classifier", "config": {}},
     )
     with pytest.raises(NotADiffusionModel, match="mdl-1 is a classifier"):

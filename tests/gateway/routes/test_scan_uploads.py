@@ -126,7 +126,7 @@ def test_all_slices_of_a_volume(upload, gateway, keys, axis, others):
 
 
 def test_slices_of_one_volume_are_of_one_patient(upload, gateway, keys, objects):
-    """Files of a series in both splits, a second series, a single file, two without a series; a volume's two slices."""
+    """Files of a series in both splits, a second series, a single file, two without a series; a volume's slices."""
     first, second = uid.generate_uid(), uid.generate_uid()
     files = {
         "Training/glioma/1.dcm": dicom_file(head_phantom(top=900), SeriesInstanceUID=first),
@@ -134,24 +134,36 @@ def test_slices_of_one_volume_are_of_one_patient(upload, gateway, keys, objects)
         "Training/glioma/3.dcm": dicom_file(head_phantom(top=700)),
         "Training/glioma/4.dcm": dicom_file(head_phantom(top=600), SeriesInstanceUID=None),
         "Training/glioma/5.dcm": dicom_file(head_phantom(top=500), SeriesInstanceUID=None),
-        "Testing/glioma/6.dcm": dicom_file(head_phantom(top=400), SeriesInstanceUID=first),
+        "Testing/notumor/6.dcm": dicom_file(head_phantom(top=400), SeriesInstanceUID=first),
         "Testing/glioma/7.dcm": dicom_file(head_phantom(top=300), SeriesInstanceUID=second),
         "Testing/glioma/8.nii.gz": nifti_file(VOLUME[..., 8:10].repeat(8, axis=-1)),
         "Testing/glioma/9.png": picture(),
     }
     made = upload(files, slices="all")
-    items = gateway.get(f"{made['url']}/images?limit=100", headers=keys["alice"]).json()["items"]
-    groups = {item["name"]: item["group"] for item in items if "group" in item}
-    assert {name: group for name, group in groups.items() if ".dcm" in name} == {
-        "Testing/glioma/6.dcm.png": "series 1",
-        "Testing/glioma/7.dcm.png": "series 2",
-        "Training/glioma/1.dcm.png": "series 1",
-        "Training/glioma/2.dcm.png": "series 2",
+    listed = f"{made['url']}/images?limit=100"
+
+    def groups():
+        items = gateway.get(listed, headers=keys["alice"]).json()["items"]
+        return {item["name"]: item["group"] for item in items if "group" in item}
+
+    of_nifti = {f"Testing/glioma/8.nii.gz.axial-{k:03d}.png": "Testing/glioma/8.nii.gz" for k in range(16)}
+    of_dicom = {
+        "Testing/notumor/6.dcm.png": "series 2",
+        "Testing/glioma/7.dcm.png": "series 1",
+        "Training/glioma/1.dcm.png": "series 2",
+        "Training/glioma/2.dcm.png": "series 1",
     }
-    assert {name: group for name, group in groups.items() if ".dcm" not in name} == {
-        f"Testing/glioma/8.nii.gz.axial-{k:03d}.png": "Testing/glioma/8.nii.gz" for k in range(16)
-    }
-    assert {item["name"]: item["parameters"]["volume"] for item in items if "volume" in item["parameters"]} == groups
+    assert groups() == {**of_nifti, **of_dicom}
+    shown = gateway.put(
+        f"{made['url']}/images/Training/glioma/1.dcm.png", json={"group": "p1"}, headers=keys["alice"]
+    ).json()
+    assert shown["group"] == "p1"
+    named = {"Testing/notumor/6.dcm.png": "p1", "Training/glioma/1.dcm.png": "p1"}
+    assert groups() == {**of_nifti, **of_dicom, **named}
+    back = gateway.put(
+        f"{made['url']}/images/Training/glioma/1.dcm.png", json={"group": None}, headers=keys["alice"]
+    ).json()
+    assert back["group"] == "series 2"
     stored = b"".join(objects.get(key) for key in objects.list())
     for identifier in (first, second):
         assert identifier.encode() not in stored
@@ -159,15 +171,22 @@ def test_slices_of_one_volume_are_of_one_patient(upload, gateway, keys, objects)
 
 
 def test_one_identifier_in_all_files_makes_no_series(upload, gateway, keys):
-    """An anonymiser wrote the same two into three slices; elsewhere one slice was sent twice, and is one."""
+    """Of slices or of series; while a slice that was sent twice, or exported in two ways, leaves its series whole."""
+
+    def groups(files):
+        items = gateway.get(f"{upload(files)['url']}/images", headers=keys["alice"]).json()["items"]
+        return [item.get("group") for item in items]
+
     same = {"SeriesInstanceUID": "1.2.3", "SOPInstanceUID": "1.2.3.4"}
-    made = upload({f"glioma/{k}.dcm": dicom_file(head_phantom(top=900 - 100 * k), **same) for k in range(3)})
-    items = gateway.get(f"{made['url']}/images", headers=keys["alice"]).json()["items"]
-    assert not any("group" in item for item in items)
-    slices = [dicom_file(head_phantom(top=top), SeriesInstanceUID="1.2.3") for top in (900, 800)]
-    made = upload({"glioma/a.dcm": slices[0], "glioma/b.dcm": slices[1], "glioma/again.dcm": slices[0]})
-    items = gateway.get(f"{made['url']}/images", headers=keys["alice"]).json()["items"]
-    assert [item["group"] for item in items] == ["series 1"] * 3
+    slices = [dicom_file(head_phantom(top=900 - 100 * k), SeriesInstanceUID="1.2.3") for k in range(3)]
+    assert (
+        groups({f"glioma/{k}.dcm": dicom_file(head_phantom(top=900 - 100 * k), **same) for k in range(3)}) == [None] * 3
+    )
+    assert groups({"glioma/0.dcm": slices[0], "pituitary/1.dcm": slices[1], "glioma/2.dcm": slices[2]}) == [None] * 3
+    assert groups({"glioma/a.dcm": slices[0], "glioma/b.dcm": slices[1], "glioma/c.dcm": slices[0]}) == ["series 1"] * 3
+    twice = [dicom_file(head_phantom(top=top), **same) for top in (900, 500)]
+    files = {"glioma/a.dcm": slices[0], "glioma/b.dcm": twice[0], "glioma/c.dcm": twice[1]}
+    assert groups(files) == ["series 1"] * 3
 
 
 def test_one_slice_by_its_index(upload, gateway, keys):

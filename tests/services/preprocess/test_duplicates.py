@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from services.preprocess.duplicates import (
     HashedImage,
+    choose_patients,
     find_copies,
     find_crossing_patients,
     find_duplicates,
@@ -100,6 +101,18 @@ def test_a_chain_of_copies_has_the_patients_of_all_its_members():
     assert find_crossing_patients(find_copies(images), {"a", *"def"}) == {}
     assert find_crossing_patients(find_copies(images), {"b", "d", "e"}) == {"b": p1, "d": p1}
     assert find_crossing_patients(find_copies(images)).keys() == set("bcde")
+
+
+def test_a_person_s_word_of_a_copy_counts_more_than_what_is_a_slice_of_what():
+    """Volume v of three slices, of which a picture copies the second; w, of which people named two patients."""
+    slices = [HashedImage(f"v{k}", "Training", "glioma", f"v{k}", "v", "v") for k in range(3)]
+    two = [HashedImage(f"w{k}", "Training", "glioma", f"w{k}", patient, "w") for k, patient in enumerate("pqw")]
+    loose = HashedImage("x", "Training", "glioma", "v1")
+    kept = choose_patients(find_copies([*slices, *two, loose]))
+    assert kept == {"v0": "v", "v1": "v", "v2": "v", "w0": "p", "w1": "q", "w2": "w", "x": "v"}
+    named = HashedImage("x", "Training", "glioma", "v1", "p7")
+    kept = choose_patients(find_copies([*slices, *two, named]))
+    assert kept == {"v0": "p7", "v1": "p7", "v2": "p7", "w0": "p", "w1": "q", "w2": "w", "x": "p7"}
 
 
 def test_conflicts_are_copies_with_two_classes():

@@ -108,6 +108,18 @@ def test_a_volume_stays_whole_where_a_copy_of_it_goes():
     assert reasons(Recipe(), twice) == {"again": "duplicate"}
 
 
+@pytest.mark.parametrize("name", ["A", "z"])
+def test_a_loose_copy_of_a_slice_goes_and_the_volume_stays(name):
+    """Whether it is listed before the volume or after it, and although it is larger."""
+    volume = [measurement(f"a{k}", volume="a") for k in range(4)]
+    images = sorted([*volume, measurement(name, size=(512, 512))], key=lambda image: image.name)
+    at = {image.name: k for k, image in enumerate(images)}
+    pairs = [NearPair(*sorted((at[name], at[f"a{k}"])), 0.99, "none") for k in range(3)]
+    assert reasons(Recipe(), images, pairs) == {name: "near_duplicate"}
+    equal = sorted([*volume, measurement(name, pixel_hash="a1")], key=lambda image: image.name)
+    assert reasons(Recipe(), equal, pairs[:1]) == {name: "duplicate"}
+
+
 def test_mirrors_that_do_not_count_hide_no_copy():
     images, both = [measurement("a"), measurement("b")], [NearPair(0, 1, 0.995, "left-right", 0.99)]
     upright = Recipe(near_duplicates={"mirrored": False})

@@ -407,7 +407,7 @@ def test_the_slices_of_a_volume_are_no_copies_of_each_other(client, jobs, artifa
     files, parameters = {}, {}
     for k, picture in enumerate(levels):
         name = f"Training/glioma/p1.nii.gz.axial-{k:03d}.png"
-        parameters[name] = {"format": "NIFTI", "volume": "Training/glioma/p1.nii.gz"}
+        parameters[name] = {"format": "NIFTI", "axis": "axial", "slice": k, "n_slices": 8}
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "PNG")
         files[name] = buffer.getvalue()

@@ -1,37 +1,46 @@
-"""Patients named after the preparation: at a prepared set, or at the raw set that it was made from."""
+"""Patients as they are named today: at a prepared set, at the raw set behind it, or by what is a slice of what."""
 
 from typing import Any
 
 import pytest
 
-from shared.artifacts.annotations import correct_images
+from shared.artifacts.annotations import annotated_images, correct_images
 from shared.artifacts.patients import corrected_images, find_patients_named_since
 from shared.artifacts.store import Artifact, ArtifactStore, DraftArtifact
+from shared.artifacts.volumes import name_patients
 from shared.database import Database
 
 pytestmark = pytest.mark.services
 
+SERIES = [
+    ("a", "Training", "series 1"),
+    ("b", "Testing", "series 2"),
+    ("c", "Testing", None),
+    ("d", "Training", "series 2"),
+]
+
 
 @pytest.fixture
 def raw(artifacts: ArtifactStore) -> Artifact:
+    """A slice of series 1, two of series 2 in both splits, a picture of its own."""
     images = [
-        {"name": "a", "split": "Training", "group": "series 1"},
-        {"name": "b", "split": "Testing", "group": "series 2"},
-        {"name": "c", "split": "Testing"},
+        {"name": name, "split": split, "parameters": {"format": "DICOM", **({"volume": series} if series else {})}}
+        for name, split, series in SERIES
     ]
     return artifacts.create(DraftArtifact("image_set", "raw", "raw", {"images": images}), owner="team")
 
 
 @pytest.fixture
 def prepared(artifacts: ArtifactStore, raw: Artifact) -> Artifact:
-    """Image c is a copy of one that somebody named p0, as preparations write it down."""
-    groups = {"a": "series 1", "b": "series 2", "c": "p0"}
+    """Of the first three; c is a copy of one that somebody named p0, as preparations write it down."""
+    groups = {"a": None, "b": "series 2", "c": "p0"}
     images = [
-        {**image, "name": f"{image['name']}.png", "source": image["name"], "group": groups[image["name"]]}
-        for image in artifacts.manifest(raw)["images"]
+        {"name": f"{name}.png", "split": split, "source": name, "group": groups[name]} for name, split, _ in SERIES[:3]
     ]
-    draft = DraftArtifact("image_set", "preprocessed", "prepared", {"images": images}, parents=["set-gone", raw.id])
-    return artifacts.create(draft, owner="team")
+    body = {"images": images, "leakage": {"checked": True, "groups": 0, "kept": 0, "waiver": None}}
+    return artifacts.create(
+        DraftArtifact("image_set", "preprocessed", "prepared", body, parents=["set-gone", raw.id]), owner="team"
+    )
 
 
 def groups_of(artifacts: ArtifactStore, database: Database, image_set: Artifact) -> list[Any]:
@@ -39,25 +48,58 @@ def groups_of(artifacts: ArtifactStore, database: Database, image_set: Artifact)
     return [image.get("group") for image in images]
 
 
+def named_since(artifacts: ArtifactStore, database: Database, image_set: Artifact) -> list[str]:
+    manifest = artifacts.manifest(image_set)
+    return find_patients_named_since(corrected_images(artifacts, database, image_set, manifest), manifest)
+
+
+def test_slices_of_a_volume_have_the_patient_of_one_of_them() -> None:
+    images = [{"name": f"p.nii.axial-00{k}.png", "parameters": {"format": "NIFTI", "axis": "axial", "slice": k,
+               "n_slices": 9}} for k in range(3)]  # fmt: skip
+    alone = [{"name": "q.nii.axial-001.png", "parameters": images[1]["parameters"]}, {"name": "x.png"}]
+    assert [image.get("group") for image in name_patients(images + alone)] == ["p.nii"] * 3 + [None] * 2
+    assert name_patients(alone) is alone
+    named = [images[0], {**images[1], "group": "p1"}, images[2]]
+    assert [image["group"] for image in name_patients(named)] == ["p1"] * 3
+    two = [*named[:2], {**images[2], "group": "p2"}]
+    assert [image["group"] for image in name_patients(two)] == ["p.nii", "p1", "p2"]
+
+
 def test_what_is_said_last_and_nearest_counts(
     artifacts: ArtifactStore, database: Database, raw: Artifact, prepared: Artifact
 ) -> None:
-    assert groups_of(artifacts, database, raw) == ["series 1", "series 2", None]
-    assert groups_of(artifacts, database, prepared) == ["series 1", "series 2", "p0"]
-    correct_images(database, raw, {"a": {"group": "p1"}, "b": {"group": "p1"}}, by="key")
-    assert groups_of(artifacts, database, raw) == ["p1", "p1", None]
+    assert groups_of(artifacts, database, raw) == [None, "series 2", None, "series 2"]
+    assert groups_of(artifacts, database, prepared) == [None, "series 2", "p0"]
+    correct_images(database, raw, {"a": {"group": "p1"}, "d": {"group": "p1"}}, by="key")
+    assert groups_of(artifacts, database, raw) == ["p1", "p1", None, "p1"]
     assert groups_of(artifacts, database, prepared) == ["p1", "p1", "p0"]
-    correct_images(database, prepared, {"b.png": {"group": "p2"}, "c.png": {"group": "p3"}}, by="key")
-    assert groups_of(artifacts, database, prepared) == ["p1", "p2", "p3"]
+    correct_images(database, prepared, {"b.png": {"group": "series 2"}, "c.png": {"group": "p3"}}, by="key")
+    assert groups_of(artifacts, database, prepared) == ["p1", "series 2", "p3"]
     correct_images(database, prepared, {"b.png": {"group": None}, "c.png": {"group": None}}, by="key")
     assert groups_of(artifacts, database, prepared) == ["p1", "p1", "p0"]
 
 
-def test_two_series_named_as_one_patient_cross_the_splits(
+def test_patients_in_both_splits_are_found_whoever_named_them(
     artifacts: ArtifactStore, database: Database, raw: Artifact, prepared: Artifact
 ) -> None:
-    manifest = artifacts.manifest(prepared)
-    assert find_patients_named_since(artifacts, database, prepared, manifest) == []
+    """By the series of a raw set; by a name given later; in a set that leaves images out, which writes names down."""
+    assert named_since(artifacts, database, raw) == ["series 2"]
+    assert named_since(artifacts, database, prepared) == []
     correct_images(database, raw, {"a": {"group": "p1"}, "b": {"group": "p1"}}, by="key")
-    assert find_patients_named_since(artifacts, database, prepared, manifest) == ["p1"]
-    assert find_patients_named_since(artifacts, database, raw, artifacts.manifest(raw)) == ["p1"]
+    assert named_since(artifacts, database, prepared) == named_since(artifacts, database, raw) == ["p1"]
+    manifest = artifacts.manifest(prepared)
+    images = annotated_images(database, prepared, manifest["images"])
+    body = {"images": images, "leakage": manifest["leakage"]}
+    fewer = DraftArtifact("image_set", "preprocessed", "fewer", body, parents=[prepared.id])
+    assert named_since(artifacts, database, artifacts.create(fewer, owner="team")) == ["p1"]
+    correct_images(database, prepared, {"a.png": {"group": "p5"}, "b.png": {"group": "p5"}}, by="key")
+    body["images"] = annotated_images(database, prepared, manifest["images"])
+    fewer = DraftArtifact("image_set", "preprocessed", "fewer", body, parents=["set-gone"])
+    assert named_since(artifacts, database, artifacts.create(fewer, owner="team")) == ["p5"]
+
+
+def test_a_preparation_that_knew_of_a_patient_is_not_told_again(artifacts: ArtifactStore, database: Database) -> None:
+    images = [{"name": split, "split": split, "group": "p1"} for split in ("Training", "Testing")]
+    body = {"images": images, "leakage": {"checked": True, "groups": 1, "kept": 1, "waiver": "a reason"}}
+    known = artifacts.create(DraftArtifact("image_set", "preprocessed", "known", body), owner="team")
+    assert named_since(artifacts, database, known) == []
