@@ -17,7 +17,7 @@ from services.generator.starting_models import StartingModel
 from services.generator.train_jobs import TrainingWishes, choose_preset, describe_images
 from services.generator.training.data import TrainingData, plan_training
 from shared.artifacts.leakage import require_no_leakage
-from shared.artifacts.patients import find_patients_named_since, lay_patients
+from shared.artifacts.patients import RawImages, find_patients_named_since, lay_patients
 from shared.client import ApiProblem, SynthMRI
 from shared.tumour import Split, TumourClass
 
@@ -65,7 +65,7 @@ def pack_training(client: SynthMRI, image_set: str, tumour_class: TumourClass | 
             client.export_model(wishes.start_from, exported)
             with zipfile.ZipFile(exported) as opened:
                 weights, _ = read_tensors(opened.read("weights.safetensors"))
-        images = [image for image in corrected if image["split"] == Split.TRAINING]
+        images = [image for image in corrected if image.get("split") == Split.TRAINING]
         preset = choose_preset(wishes, start, tumour_class, images)
         classes = list(preset.classes) if tumour_class is None else [tumour_class]
         plan = plan_training(images, classes, preset, wishes.seed)
@@ -91,10 +91,10 @@ def pack_training(client: SynthMRI, image_set: str, tumour_class: TumourClass | 
 
 def _corrected_images(client: SynthMRI, manifest: dict[str, Any]) -> list[dict[str, Any]]:
     """What `shared.artifacts.patients.corrected_images` is on the platform, over HTTP."""
-    raw_images: list[dict[str, Any]] = []
+    behind: list[RawImages] = []
     waiting, seen = list(manifest["parents"]), set()
     while waiting:
-        parent = waiting.pop()
+        parent = waiting.pop(0)
         if parent in seen:
             continue
         seen.add(parent)
@@ -104,9 +104,13 @@ def _corrected_images(client: SynthMRI, manifest: dict[str, Any]) -> list[dict[s
             if problem.status != 404:  # it is no image set, or not there any more
                 raise
             continue
+        waiting += found["manifest"]["parents"]
         if found["kind"] == "raw":
-            raw_images += client.images(parent)
-        elif found["kind"] == "preprocessed":
-            waiting += found["manifest"]["parents"]
-    named_here = {said["name"] for said in client.annotations(manifest["id"]) if said["group"] is not None}
-    return lay_patients(list(client.images(manifest["id"])), named_here, raw_images)
+            behind.append(_images_of(client, parent))
+    own = _images_of(client, manifest["id"])
+    return lay_patients(own.images, own.corrected, behind)
+
+
+def _images_of(client: SynthMRI, image_set: str) -> RawImages:
+    corrected = {said["name"] for said in client.annotations(image_set) if said["group"] is not None}
+    return RawImages(list(client.images(image_set)), corrected)

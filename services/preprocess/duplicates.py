@@ -193,11 +193,16 @@ def find_crossing_patients(copies: Copies, among: Collection[str] | None = None)
 
 
 def find_patients(copies: Copies) -> dict[str, frozenset[str]]:
-    """By name, the patients that people gave to each image and to all its copies, kept or not."""
-    named: dict[int, set[str]] = defaultdict(set)
+    """By name, the patients that people gave to each image and to all its copies, kept or not.
+
+    Slices without a name have their volume's, as a patient; and where people agree on who its slices or their copies
+    show, all slices of a volume, and all their copies, are of that patient.
+    """
+    named = _patients_by_group(copies)
+    of_volume = _patients_by_volume(copies)
     for number, image in zip(copies.group, copies.images, strict=True):
-        if image.patient:
-            named[int(number)].add(image.patient)
+        if image.volume is not None and len(of_volume[image.volume]) == 1:
+            named[int(number)] |= of_volume[image.volume]
     return {
         image.name: frozenset(named.get(int(number), ()))
         for number, image in zip(copies.group, copies.images, strict=True)
@@ -205,26 +210,39 @@ def find_patients(copies: Copies) -> dict[str, frozenset[str]]:
 
 
 def choose_patients(copies: Copies) -> dict[str, str | None]:
-    """By name, one patient for each image, which keeps its images together; None if nobody is known.
+    """By name, one patient of `find_patients` for each image, which keeps its images together; None if none is known.
 
     The one whom people named at the image; else at another slice of its volume or at a copy of one, if they agree; else
     its volume; else one named at a copy of it, the first by name: of copies one may bear the patient, another be kept.
     """
-    found = find_patients(copies)
-    volumes = {image.volume for image in copies.images}
-    of_volume: dict[str, set[str]] = defaultdict(set)
-    for image in copies.images:
-        if image.volume is not None:
-            of_volume[image.volume] |= found[image.name] - volumes
+    found, of_volume = find_patients(copies), _patients_by_volume(copies)
 
     def choose(image: HashedImage) -> str | None:
         if image.patient and image.patient != image.volume:
             return image.patient
         if image.volume is not None and len(of_volume[image.volume]) == 1:
             return min(of_volume[image.volume])
-        return image.patient or min(found[image.name] - volumes or found[image.name], default=None)
+        return image.patient or min(found[image.name] - of_volume.keys() or found[image.name], default=None)
 
     return {image.name: choose(image) for image in copies.images}
+
+
+def _patients_by_group(copies: Copies) -> dict[int, set[str]]:
+    """By group of copies, the patients of its images."""
+    named: dict[int, set[str]] = defaultdict(set)
+    for number, image in zip(copies.group, copies.images, strict=True):
+        if image.patient:
+            named[int(number)].add(image.patient)
+    return named
+
+
+def _patients_by_volume(copies: Copies) -> dict[str, set[str]]:
+    """By volume, whom people named at its slices and at copies of these."""
+    named, of_volume = _patients_by_group(copies), defaultdict[str, set[str]](set)
+    for number, image in zip(copies.group, copies.images, strict=True):
+        if image.volume is not None:
+            of_volume[image.volume] |= named[int(number)]
+    return {volume: patients - of_volume.keys() for volume, patients in of_volume.items()}
 
 
 def find_label_conflicts(copies: Copies, *, exact: bool, among: Collection[str] | None = None) -> list[list[str]]:

@@ -1,6 +1,6 @@
 """Which images stay: every drop has a name, a reason in one word, and the fact behind it."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -43,6 +43,7 @@ class Selection:
         self._images = images
         self._copies = copies
         self._recipe = recipe
+        self._slices = Counter(image.volume for image in images if image.volume is not None)
         self._drops: dict[str, Drop] = {}
 
     @property
@@ -118,7 +119,8 @@ class Selection:
     def _rank(self, image: Measurement) -> tuple[bool, bool, bool, int, bool]:
         misfit = self._size_problem(image) is not None
         studied = self._recipe.draws == "study" and was_kept_by_study(image.name)
-        return (not studied, misfit, image.volume is None, -image.width * image.height, image.split is None)
+        is_alone = image.volume is None or self._slices[image.volume] == 1
+        return (not studied, misfit, is_alone, -image.width * image.height, image.split is None)
 
     def _drop_sizes(self) -> None:
         for image in self._images:

@@ -1,6 +1,7 @@
 """Which patient (`group`) an image shows, as people have said by now: at its set, or at the raw set behind it."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from shared.artifacts.annotations import annotated_images, get_corrections
@@ -11,19 +12,26 @@ from shared.artifacts.volumes import volume_of
 from shared.database import Database
 
 
+@dataclass(frozen=True)
+class RawImages:
+    """The images of a raw set as they are listed, with corrections, and the names of those whose patient is one."""
+
+    images: list[dict[str, Any]]
+    corrected: Collection[str]
+
+
 def corrected_images(
     artifacts: ArtifactStore, database: Database, image_set: Artifact, manifest: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """The images of `manifest`, that of `image_set`, with people's corrections and their patients as named today."""
-    raw_images: list[dict[str, Any]] = []
-    for raw in find_raw_sets(artifacts, manifest["parents"], image_set.owner):
-        raw_images += annotated_images(database, raw, artifacts.manifest(raw)["images"])
-    named_here = {name for name, (_, group) in get_corrections(database, image_set).items() if group is not None}
-    return lay_patients(annotated_images(database, image_set, manifest["images"]), named_here, raw_images)
+    raw_sets = find_raw_sets(artifacts, manifest["parents"], image_set.owner)
+    behind = [_images_of(database, raw, artifacts.manifest(raw)["images"]) for raw in raw_sets]
+    own = _images_of(database, image_set, manifest["images"])
+    return lay_patients(own.images, own.corrected, behind)
 
 
 def lay_patients(
-    images: list[dict[str, Any]], named_here: Collection[str], raw_images: Iterable[Mapping[str, Any]]
+    images: list[dict[str, Any]], named_here: Collection[str], behind: Sequence[RawImages]
 ) -> list[dict[str, Any]]:
     """`images` with the patients that are named at their sources today.
 
@@ -33,15 +41,27 @@ def lay_patients(
     Args:
         images: of the set, with corrections.
         named_here: names of those whose patient is such a correction.
-        raw_images: of the raw sets behind it, with corrections.
+        behind: the raw sets that it was made from, the nearest first. Corrections at a nearer one count more; without
+            them the farthest does, as one made from another, by leaving images out, repeats what that one said then.
     """
-    told = [image for image in raw_images if image.get("group") not in (None, volume_of(image))]
-    named = {image["name"]: image["group"] for image in told}
+    said = [image for raw in behind for image in raw.images if image["name"] in raw.corrected]
+    said += [image for raw in reversed(behind) for image in raw.images]
+    named: dict[str, str] = {}
+    for image in said:
+        if image.get("group") not in (None, volume_of(image)):
+            named.setdefault(image["name"], image["group"])
     found = []
     for image in images:
-        patient = image.get("group") if image["name"] in named_here else named.get(image.get("source") or "")
+        source = image.get("source") or image["name"]
+        patient = image.get("group") if image["name"] in named_here else named.get(source)
         found.append(image if patient in (None, image.get("group")) else {**image, "group": patient})
     return found
+
+
+def _images_of(database: Database, artifact: Artifact, images: list[dict[str, Any]]) -> RawImages:
+    corrections = get_corrections(database, artifact)
+    corrected = {name for name, (_, group) in corrections.items() if group is not None}
+    return RawImages(annotated_images(database, artifact, images), corrected)
 
 
 def find_patients_named_since(images: Iterable[Mapping[str, Any]], manifest: Mapping[str, Any]) -> list[str]:

@@ -20,8 +20,9 @@ def volume_of(image: Mapping[str, Any]) -> str | None:
 def name_patients(images: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """All images of a set, where slices without a `group` (a patient) have that of the slices of their volume.
 
-    A volume of which nobody named a patient, or of which slices bear two names, stands for one itself. The very same
-    images come back where none is a slice of a volume that has another in the set.
+    A volume of which nobody named a patient, or of which slices bear two names, stands for one itself; sets made of
+    others may have written that down, which names nobody. The very same images come back where none is a slice of a
+    volume that has another in the set.
     """
     slices: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for image in images:
@@ -30,13 +31,14 @@ def name_patients(images: list[dict[str, Any]]) -> list[dict[str, Any]]:
             slices[volume].append(image)
     patients: dict[str | None, str] = {}
     for volume, members in slices.items():
-        named = {image["group"] for image in members if image.get("group")}
+        named = {image["group"] for image in members if image.get("group")} - {volume}
         if len(members) > 1:
             patients[volume] = named.pop() if len(named) == 1 else volume
     if not patients:
         return images
-    found = [patients.get(volume_of(image)) for image in images]
-    return [
-        {**image, "group": patient} if patient is not None and not image.get("group") else image
-        for image, patient in zip(images, found, strict=True)
-    ]
+    found = []
+    for image in images:
+        volume = volume_of(image)
+        is_named = image.get("group") not in (None, "", volume)
+        found.append(image if is_named or volume not in patients else {**image, "group": patients[volume]})
+    return found

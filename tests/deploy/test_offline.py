@@ -30,7 +30,8 @@ from services.generator.train_jobs import TrainingWishes
 from services.generator.training.data import TrainingData
 from services.generator.training.loop import train_model
 from services.generator.training.resume import EpochsDecided, ResumeBundleMismatch
-from shared.client import SynthMRI
+from shared.artifacts.leakage import KnownLeakage
+from shared.client import ApiProblem, SynthMRI
 from shared.progress import NoProgress, Stopping
 from shared.tumour import CLASS_ORDER, TumourClass
 from tests.services.generator.micro import MICRO, Recorder, conditional, draw_images, random_network
@@ -328,6 +329,29 @@ def test_a_training_begins_with_a_diffusion_model_only() -> None:
         pack_training(
             cast("SynthMRI", client), "set-1", None, TrainingWishes(start_from="mdl-1", leakage_waiver="test")
         )
+
+
+def test_patients_named_at_a_raw_set_behind_count() -> None:
+    """Of set-1, made of set-2, made of set-3 by leaving images out; nobody finds the report beside it."""
+    parents = {"set-1": ["set-2"], "set-2": ["set-3", "rep-1"], "set-3": []}
+    images = [{"name": name, "split": split, "group": None} for name, split in (("a", "Training"), ("b", "Testing"))]
+    prepared = [{**image, "name": f"{image['name']}.png", "source": image["name"]} for image in images]
+    named = [{**image, "group": "p1"} for image in images]
+    shown = {"set-1": prepared, "set-2": images, "set-3": named}
+
+    def image_set(name: str) -> dict[str, Any]:
+        if name not in parents:
+            raise ApiProblem(404, "image_set_not_found", "There is none.")
+        manifest = {"id": name, "images": shown[name], "parents": parents[name], "report": {}}
+        return {"kind": "preprocessed" if name == "set-1" else "raw", "manifest": manifest}
+
+    client = SimpleNamespace(
+        image_set=image_set,
+        images=lambda name: iter(shown[name]),
+        annotations=lambda name: iter([{"name": "a", "group": "p1"}] if name == "set-3" else []),
+    )
+    with pytest.raises(KnownLeakage, match="p1"):
+        pack_training(cast("SynthMRI", client), "set-1", None, TrainingWishes())
 
 
 def test_a_platform_that_does_not_answer_is_named(

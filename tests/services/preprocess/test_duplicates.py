@@ -10,6 +10,7 @@ from services.preprocess.duplicates import (
     find_duplicates,
     find_label_conflicts,
     find_leaks,
+    find_patients,
     hash_pixels,
 )
 from services.preprocess.near_duplicates import NearPair
@@ -113,6 +114,18 @@ def test_a_person_s_word_of_a_copy_counts_more_than_what_is_a_slice_of_what():
     named = HashedImage("x", "Training", "glioma", "v1", "p7")
     kept = choose_patients(find_copies([*slices, *two, named]))
     assert kept == {"v0": "p7", "v1": "p7", "v2": "p7", "w0": "p", "w1": "q", "w2": "w", "x": "p7"}
+
+
+@given(st.lists(st.tuples(*[st.sampled_from(choices) for choices in ("12345678", (None, *"pq"), (None, *"vw"))])))
+def test_who_is_written_down_is_among_those_whom_the_search_for_leaks_knows(drawn):
+    images = [
+        HashedImage(str(k), "Training", "glioma", pixels, patient or volume, volume)
+        for k, (pixels, patient, volume) in enumerate(drawn)
+    ]
+    copies = find_copies(images)
+    found = find_patients(copies)
+    for name, patient in choose_patients(copies).items():
+        assert patient in found[name] or (patient is None and not found[name])
 
 
 def test_conflicts_are_copies_with_two_classes():

@@ -118,6 +118,18 @@ def test_a_loose_copy_of_a_slice_goes_and_the_volume_stays(name):
     assert reasons(Recipe(), images, pairs) == {name: "near_duplicate"}
     equal = sorted([*volume, measurement(name, pixel_hash="a1")], key=lambda image: image.name)
     assert reasons(Recipe(), equal, pairs[:1]) == {name: "duplicate"}
+    lone = [measurement("a", volume="a"), measurement("large", size=(512, 512))]
+    assert reasons(Recipe(), lone, [NearPair(0, 1, 0.99, "none")]) == {"a": "near_duplicate"}
+
+
+def test_a_copy_s_patient_is_that_of_the_whole_volume():
+    """Copy x of slice v1, in Training, is p7's, who has y in Testing: with x all of the volume is p7's."""
+    volume = [measurement(f"v{k}", group="v", volume="v") for k in range(3)]
+    images = [*volume, measurement("x", pixel_hash="v1", group="p7"), measurement("y", split="Testing", group="p7")]
+    assert reasons(Recipe(), images) == {"x": "duplicate", "y": "group_in_training"}
+    testing = Recipe(leaks="training")
+    gone = {f"v{k}": "group_in_testing" for k in range(3)}
+    assert reasons(testing, images) == {"x": "duplicate", **gone}
 
 
 def test_mirrors_that_do_not_count_hide_no_copy():

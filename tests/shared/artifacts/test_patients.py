@@ -63,6 +63,8 @@ def test_slices_of_a_volume_have_the_patient_of_one_of_them() -> None:
     assert [image["group"] for image in name_patients(named)] == ["p1"] * 3
     two = [*named[:2], {**images[2], "group": "p2"}]
     assert [image["group"] for image in name_patients(two)] == ["p.nii", "p1", "p2"]
+    written_down = [named[1], {**images[2], "group": "p.nii"}]
+    assert [image["group"] for image in name_patients(written_down)] == ["p1", "p1"]
 
 
 def test_what_is_said_last_and_nearest_counts(
@@ -96,6 +98,28 @@ def test_patients_in_both_splits_are_found_whoever_named_them(
     body["images"] = annotated_images(database, prepared, manifest["images"])
     fewer = DraftArtifact("image_set", "preprocessed", "fewer", body, parents=["set-gone"])
     assert named_since(artifacts, database, artifacts.create(fewer, owner="team")) == ["p5"]
+
+
+def test_a_raw_set_that_leaves_images_out_of_another(artifacts: ArtifactStore, database: Database) -> None:
+    """It repeats what the other said then; what is corrected at it counts before what the other says today."""
+
+    def keep(kind: str, groups: list[str | None], parents: list[str]) -> Artifact:
+        names = ["a", "b", "c"]
+        images = [{"name": name, "group": group} for name, group in zip(names, groups, strict=True)]
+        if kind == "preprocessed":
+            images = [{**image, "name": f"{image['name']}.png", "source": image["name"]} for image in images]
+        return artifacts.create(
+            DraftArtifact("image_set", kind, "set", {"images": images}, parents=parents), owner="team"
+        )
+
+    far = keep("raw", [None] * 3, [])
+    correct_images(database, far, {name: {"group": "p1"} for name in "abc"}, by="key")
+    near = keep("raw", ["p1"] * 3, [far.id])
+    correct_images(database, near, {"a": {"group": "p2"}}, by="key")
+    prepared = keep("preprocessed", ["p2", "p1", "p1"], [near.id])
+    assert groups_of(artifacts, database, prepared) == ["p2", "p1", "p1"]
+    correct_images(database, far, {"b": {"group": "p3"}}, by="key")
+    assert groups_of(artifacts, database, prepared) == groups_of(artifacts, database, near) == ["p2", "p3", "p1"]
 
 
 def test_a_preparation_that_knew_of_a_patient_is_not_told_again(artifacts: ArtifactStore, database: Database) -> None:
